@@ -1,0 +1,58 @@
+// A masked match over the fields of field.def.
+//
+// Plain data, no locks: share between threads as you would a struct. Values are in network byte order throughout.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <cstring>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "sluice/error.h"
+#include "sluice/field.h"
+#include "sluice/ufid.h"
+
+namespace sluice {
+
+using FlowKeyBytes = std::array<uint8_t, kFlowKeySize>;
+
+class Match {
+ public:
+  // `value` and `mask` have Info(field).size bytes. Value bits outside the mask are cleared.
+  void Set(Field field, std::span<const uint8_t> value, std::span<const uint8_t> mask);
+  // Exact match on a field of 1, 2, 4 or 8 bytes; `value` in host order.
+  void SetExact(Field field, uint64_t value);
+  void SetMasked(Field field, uint64_t value, uint64_t mask);
+  void Clear(Field field);
+
+  [[nodiscard]] std::span<const uint8_t> Value(Field field) const;
+  [[nodiscard]] std::span<const uint8_t> Mask(Field field) const;
+  // Host order, fields of up to 8 bytes.
+  [[nodiscard]] uint64_t ValueOf(Field field) const;
+  [[nodiscard]] uint64_t MaskOf(Field field) const;
+  [[nodiscard]] bool Has(Field field) const;      // any mask bit set
+  [[nodiscard]] bool IsExact(Field field) const;  // all significant mask bits set
+
+  // Refuses what no packet can be: a field whose protocol is not matched exactly (ports without ip proto, ipv4 without
+  // eth_type 0x0800, a second tag without the first, ...), named in the error ("bad_match").
+  [[nodiscard]] Result<void> Validate() const;
+
+  // Packed form, as it travels (bus/README.md): for each field with a mask, in the order of field.def, one byte field
+  // number, one byte size, value, mask. Equal matches have equal packed forms.
+  [[nodiscard]] std::string Pack() const;
+  // Validates sizes and field numbers, not Validate(). Value bits outside the mask are cleared.
+  static Result<Match> Unpack(std::string_view packed);
+
+  // First 16 bytes of a hash over the packed form: the same match has the same ufid on every machine and version.
+  [[nodiscard]] Ufid DeriveUfid() const;
+
+  bool operator==(const Match&) const = default;
+
+ private:
+  FlowKeyBytes key_{};
+  FlowKeyBytes mask_{};
+};
+
+}  // namespace sluice
