@@ -1,3 +1,4 @@
+/* SPDX-License-Identifier: Apache-2.0 */
 /* The C interface of a Sluice offload plugin: what a plugin's shared object exports, what the daemon (or
  * sluice-plugin-host) gives it, and a small session that speaks the bus for it. C99, no C++ type crosses.
  *

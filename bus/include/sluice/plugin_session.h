@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The plugin's end of the plugin path, in C++: connects, says hello, takes batches, acknowledges them, beats, says bye.
 //
 // One thread owned by the session makes all calls to the Handler, one at a time; a Handler needs no locks against them.
