@@ -1,0 +1,156 @@
+#!/usr/bin/python3
+# SPDX-License-Identifier: Apache-2.0
+"""The demo: a lab with three hosts, shown step by step, and taken down again."""
+import argparse
+import fcntl
+import json
+import os
+import shutil
+import signal
+import sys
+import traceback
+
+from console import Console
+from lab import HERE, Lab, LabError, run, take_down
+from steps import EXACT_COUNT, NEW_FLOWS, Demo
+
+PREFIX = "sluice-demo"
+RUN_DIR = "/run/sluice-demo"
+STATE = os.path.join(RUN_DIR, "demo.json")
+SWITCH = os.path.join(HERE, "..", "examples", "learning_switch.py")
+VLAN = 10
+
+
+def set_up(lab, console):
+    console.say("namespaces: sluiced in sluice-demo-sw, hosts in sluice-demo-h0, -h1, -h2; veth ports p0, p1, p2")
+    one, two, trunk = (lab.add_host(port) for port in ("p0", "p1", "p2"))
+    one.address()
+    two.address()
+    ports = [argument for host in lab.hosts for argument in ("--port", f"{host.port}=xdp")]
+    lab.start_daemon("--plugin", "xdp", *ports)
+    for port in lab.query("port", "list"):
+        console.say(f"{port['name']}: {port['state']}, {port.get('info', {}).get('mode', '?')} XDP")
+        if port["state"] != "up":
+            raise LabError(f"port {port['name']} is {port['state']}: {port.get('detail')}")
+    console.say(f"h2 hangs on the trunk p2, speaks VLAN {VLAN} tagged; p0 and p1 are untagged in VLAN {VLAN}")
+    tagger = trunk.start("tagger", os.path.join(HERE, "tagger.py"), "--tap", f"vlan{VLAN}", "--vid", str(VLAN),
+                         "--mac", trunk.mac)
+    tagger.wait_for("ready")
+    trunk.address(f"vlan{VLAN}")
+    console.say("controller: etc/examples/learning_switch.py --trunk p2 --access p0=10 --access p1=10")
+    controller = lab.start("learning-switch", ["/usr/bin/python3", SWITCH, "--run-dir", lab.run_dir, "--trunk", "p2",
+                                               "--access", f"p0={VLAN}", "--access", f"p1={VLAN}"])
+    controller.wait_for("ready")
+
+
+def show(lab, console):
+    demo = Demo(lab, console)
+    console.step("ping, 200 packets, h0 -> h1")
+    demo.ping(4)
+    console.step("ping6, 200 packets, h0 -> h1")
+    demo.ping(6)
+    console.step("iperf3, TCP then UDP, h0 -> h1")
+    demo.transfers()
+    console.step(f"VLAN: tagged trunk p2 -> access port p0: ping and TCP, h2 -> h0, VLAN {VLAN}")
+    demo.vlan_trunk()
+    console.step(f"counters: exactly {EXACT_COUNT:,} packets, h0 -> h1")
+    demo.exact()
+    console.step("the flow table")
+    demo.table()
+    console.step(f"from first packet to installed flow: {NEW_FLOWS} new flows, one after the other")
+    demo.latency()
+    console.step("a monitor's view, while the table is flushed and built again by three pings")
+    demo.monitor()
+    console.step("the XDP plugin reloaded, and unloaded and loaded, under running traffic")
+    demo.plugin_swap()
+
+
+def keep(lab):
+    with open(STATE, "w") as state:
+        json.dump(lab.state(), state)
+    bin_dir = os.path.join(lab.build_dir, "bin")
+    print(f"""
+It is left running. Talk to it:
+   export SLUICE_RUN_DIR={RUN_DIR} PATH={bin_dir}:$PATH
+   sluicectl status
+   sluicectl monitor
+   ip netns exec {PREFIX}-h0 ping 10.0.0.2
+   sluicectl flow dump
+Logs are in {lab.log_dir}. Stop it with: etc/demo --stop""")
+
+
+def stop():
+    """Ends what --keep or a demo that was killed has left."""
+    if os.path.exists(STATE):
+        with open(STATE) as state:
+            take_down(json.load(state))
+        print("demo: stopped")
+        return 0
+    left = [line.split()[0] for line in run("ip", "netns", "list").stdout.splitlines() if line.startswith(PREFIX + "-")]
+    for name in left:
+        pids = run("ip", "netns", "pids", name).stdout.split()
+        for pid in pids:  # they live in the demo's own namespace: they are the demo's
+            os.kill(int(pid), signal.SIGTERM)
+        run("ip", "netns", "del", name)
+    shutil.rmtree(RUN_DIR, ignore_errors=True)
+    print(f"demo: removed {len(left)} namespaces that were left" if left else "demo: nothing is running")
+    return 0
+
+
+def main():
+    parser = argparse.ArgumentParser(prog="etc/demo")
+    parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--stop", action="store_true")
+    parser.add_argument("--build-dir", required=True)
+    args = parser.parse_args()
+    # One demo at a time: its names are fixed, so that people can type them.
+    lock = os.open(HERE, os.O_RDONLY)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        print("demo: another one is running", file=sys.stderr)
+        return 1
+    if args.stop:
+        return stop()
+    if os.path.exists(RUN_DIR):
+        print("demo: it is running already, or an earlier one was killed; `etc/demo --stop` clears it away",
+              file=sys.stderr)
+        return 1
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+    signal.signal(signal.SIGTERM, interrupted)
+    signal.signal(signal.SIGHUP, interrupted)
+    console = Console(steps=10)
+    lab, failed, kept = None, None, False
+    try:
+        lab = Lab(PREFIX, RUN_DIR, args.build_dir)
+        console.step("three hosts, one sluiced, one controller")
+        set_up(lab, console)
+        show(lab, console)
+        kept = args.keep
+    except (LabError, OSError) as error:
+        failed = str(error)
+    except KeyboardInterrupt:
+        failed = "interrupted"
+    except Exception:  # pylint: disable=broad-except  # whatever it is, the lab must be taken down
+        failed = traceback.format_exc()
+    if kept:
+        keep(lab)
+        return 0
+    if failed and lab and lab.daemon:
+        print(f"\nsluiced's last words:\n{lab.daemon.output()[-3000:]}", file=sys.stderr)
+    try:
+        if lab:
+            lab.close()
+    except LabError as error:
+        failed = f"{failed}; {error}" if failed else str(error)
+    if failed:
+        print(f"\ndemo: FAILED: {failed}", file=sys.stderr)
+        return 1
+    print(f"\n== [{console.seconds():5.1f} s] done: everything was as it must be; nothing is left behind", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

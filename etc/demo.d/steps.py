@@ -1,0 +1,196 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The demo's steps. Each shows one thing on real packets and raises LabError where it is not as it must be."""
+import json
+import re
+import time
+
+import wire
+from lab import LabError, wait_until
+from watch import Watch
+
+EXACT_COUNT = 20_000
+NEW_FLOWS = 300
+RUNNING_RATE = 2_000  # packets/s while plugins come and go
+LATENCY_MAC = "06:00:00:00:%02x:%02x"
+
+
+class Demo:
+    def __init__(self, lab, console):
+        self.lab, self.console = lab, console
+        self.one, self.two, self.trunk = lab.hosts
+
+    # ------------------------------------------------------------ what happened to packets
+
+    def totals(self):
+        ports = self.lab.counters().values()
+        return {name: sum(port.get(name, 0) for port in ports) for name in ("forwarded", "upcall")}
+
+    def report(self, before):
+        """Counters come about once a second: waits for the round after everything was sent."""
+        after = self.settled()
+        forwarded, up = (after[name] - before[name] for name in ("forwarded", "upcall"))
+        self.console.say(f"XDP forwarded {forwarded:,} packets, {up:,} went up")
+        return forwarded, up
+
+    def settled(self):
+        last = self.totals()
+        end = time.monotonic() + 5
+        while time.monotonic() < end:
+            time.sleep(1.1)
+            now = self.totals()
+            if now == last:
+                break
+            last = now
+        return last
+
+    # ------------------------------------------------------------ steps
+
+    def ping(self, family):
+        target = self.two.ip if family == 4 else self.two.ip6
+        before = self.totals()
+        done = self.one.run("ping", f"-{family}", "-c", "200", "-i", "0.005", "-W", "2", target)
+        self.console.say("\n".join(done.stdout.strip().splitlines()[-2:]))
+        if "200 received" not in done.stdout:
+            raise LabError(f"not every ping was answered: {done.stdout}")
+        self.report(before)
+
+    def iperf(self, source, target, seconds, *options, family=4):
+        server = target.start("iperf3-server", "iperf3", "-s", "-1", "--forceflush")
+        server.wait_for("Server listening")
+        address = target.ip if family == 4 else target.ip6
+        with self.console.alive("iperf3 is running"):
+            done = source.run("iperf3", "-c", address, "-t", str(seconds), "-J", *options)
+        server.stop()
+        result = json.loads(done.stdout)["end"]
+        if "-u" in options:
+            total = result["sum"]
+            self.console.say(f"UDP: {total['bits_per_second'] / 1e6:,.0f} Mbit/s, {total['packets']:,} packets, "
+                             f"{total['lost_packets']} lost")
+            return
+        total = result["sum_received"]
+        self.console.say(f"TCP: {total['bits_per_second'] / 1e6:,.0f} Mbit/s, {total['bytes'] / 1e6:,.0f} MB received")
+        if total["bytes"] < 1_000_000:
+            raise LabError("TCP carried next to nothing")
+
+    def transfers(self):
+        before = self.totals()
+        self.iperf(self.one, self.two, 3)
+        self.iperf(self.one, self.two, 3, "-u", "-b", "150M", "-l", "1400")
+        self.report(before)
+
+    def vlan_trunk(self):
+        before = self.totals()
+        done = self.trunk.run("ping", "-c", "100", "-i", "0.01", "-W", "2", self.one.ip)
+        self.console.say("\n".join(done.stdout.strip().splitlines()[-2:]))
+        if "100 received" not in done.stdout:
+            raise LabError(f"not every ping was answered: {done.stdout}")
+        self.iperf(self.trunk, self.one, 2)
+        forwarded, _ = self.report(before)
+        tagged = [flow for match, flow in self.lab.flows().items() if "vlan(" in match and "pop_vlan" in flow["actions"]]
+        if not tagged or forwarded == 0:
+            raise LabError("the trunk's packets did not take flows with pop_vlan")
+
+    def exact(self):
+        """A known number of packets; the flow, the wire and the far host must agree on it."""
+        with wire.Receiver(self.two) as receiver:
+            first = wire.numbered(self.one.mac, self.two.mac, 0)
+            wire.send_burst(self.one, [first])
+            wait_until(lambda: len(receiver) == 1, "the first packet to arrive")
+            wire.send_burst(self.one, (wire.numbered(self.one.mac, self.two.mac, n, length=100)
+                                       for n in range(1, EXACT_COUNT)))
+            arrived = receiver.wait(EXACT_COUNT)
+        sent_bytes = len(first) + (EXACT_COUNT - 1) * 100
+
+        def counted():
+            flow = self.flow_of(self.one, wire.EXPERIMENTAL)
+            return flow if flow["packets"] >= EXACT_COUNT else None
+        flow = wait_until(counted, f"the flow to count {EXACT_COUNT} packets", timeout=5)
+        self.console.say(f"sent      {EXACT_COUNT:>8,} packets {sent_bytes:>10,} bytes\n"
+                         f"arrived   {arrived:>8,} packets\n"
+                         f"the flow  {flow['packets']:>8,} packets {flow['bytes']:>10,} bytes")
+        if (arrived, flow["packets"], flow["bytes"]) != (EXACT_COUNT, EXACT_COUNT, sent_bytes):
+            raise LabError("sent, arrived and counted are not the same")
+
+    def flow_of(self, source, eth_type):
+        for match, flow in self.lab.flows().items():
+            if f"src={source.mac}" in match and f"{eth_type:#06x}" in match:
+                return flow
+        raise LabError(f"there is no flow for EtherType {eth_type:#06x} from {source.mac}")
+
+    def latency(self):
+        """Every packet comes from another address: each wants a flow of its own."""
+        before = self.totals()
+        macs = [LATENCY_MAC % divmod(n, 256) for n in range(NEW_FLOWS)]
+        sent = {}
+        with Watch(self.lab.run_dir, "flow.offload") as watch, wire.Receiver(self.two) as receiver, \
+                self.one.socket() as raw:
+            for number, mac in enumerate(macs):
+                data = wire.numbered(mac, self.two.mac, number)
+                sent[mac] = time.time_ns()
+                raw.send(data)
+                wait_until(lambda n=number: n in receiver.times, f"packet {number} to arrive", interval=0.0005)
+            installed = watch.installed(macs, "eth(src=%s")
+        to_flow = [(installed[mac] - sent[mac]) / 1e6 for mac in macs]
+        to_host = [(receiver.times[n] - sent[mac]) / 1e6 for n, mac in enumerate(macs)]
+        for what, values in (("first packet sent -> its flow installed in XDP", to_flow),
+                             ("first packet sent -> received by the far host", to_host)):
+            p50, p99 = (wire.percentile(values, share) for share in (0.5, 0.99))
+            self.console.say(f"{what:<48} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   ({len(values)} flows)")
+        self.report(before)
+
+    def table(self):
+        """The flows that hosts made, without those of the step with made-up addresses."""
+        lines = self.lab.ctl("flow", "dump").stdout.splitlines()
+        shown = [line for line in lines if "src=06:00:" not in line]
+        self.console.say("$ sluicectl flow dump | grep -v src=06:00:")
+        self.console.say("\n".join(shown))
+        self.console.say(f"({len(lines)} flows in all)")
+        refused = [line for line in lines if "offloaded:yes" not in line]
+        if refused:
+            raise LabError(f"a flow is not offloaded: {refused[0]}")
+
+    def monitor(self):
+        monitor = self.lab.start("monitor", [self.lab.program("sluicectl"), "--endpoint", self.lab.run_dir, "monitor",
+                                             "flow.add", "flow.offload", "flow.stats", "flow.del", "upcall"])
+        with Watch(self.lab.run_dir, "flow.offload") as watch:
+            self.lab.ctl("flow", "flush")
+            self.one.run("ping", "-c", "3", "-i", "0.1", "-W", "2", self.two.ip)
+            watch.installed([self.one.mac], "eth(src=%s")
+        wait_until(lambda: "flow.stats" in monitor.output(), "statistics in the monitor")
+        monitor.stop()
+        lines = monitor.output().splitlines()
+        chosen = []
+        for topic, most in (("flow.del", 2), ("upcall", 2), ("flow.add", 2), ("flow.offload", 2), ("flow.stats", 2)):
+            chosen += [(at, line) for at, line in enumerate(lines) if re.search(rf"\b{re.escape(topic)}\b", line)][:most]
+        self.console.say("$ sluicectl monitor flow.add flow.offload flow.stats flow.del upcall   (two lines of each)")
+        self.console.say("\n".join(line[:200] for _, line in sorted(chosen)))
+
+    def plugin_swap(self):
+        """Packets go all the time; what happens to the plugin is done under them."""
+        self.under_traffic("plugin reload xdp", self.reload)
+        self.under_traffic("plugin unload xdp, and load it again", self.unload_and_load)
+
+    def reload(self):
+        self.lab.ctl("plugin", "reload", "xdp")
+
+    def unload_and_load(self):
+        self.lab.ctl("plugin", "unload", "xdp")
+        time.sleep(0.5)  # long enough for it to show
+        self.lab.ctl("plugin", "load", "xdp")
+
+    def under_traffic(self, what, act):
+        wire.send_burst(self.one, [wire.numbered(self.one.mac, self.two.mac, 0)])
+        with wire.Receiver(self.two) as receiver:
+            sender = wire.Sender(self.one, self.two.mac, RUNNING_RATE, first=1)
+            receiver.wait(RUNNING_RATE // 4)
+            began = time.monotonic()
+            act()
+            took = time.monotonic() - began
+            flowing = len(receiver)
+            wait_until(lambda: len(receiver) > flowing + RUNNING_RATE // 4, "packets to flow again")
+            count = sender.stop()
+            receiver.wait(count, timeout=0.5)
+            arrived = sum(1 for number in receiver.times if 1 <= number <= count)
+        lost = count - arrived
+        self.console.say(f"{what}: took {took * 1000:.0f} ms; of {count:,} packets at {RUNNING_RATE:,}/s "
+                         f"{lost} were lost ({lost / RUNNING_RATE * 1000:.0f} ms of traffic)")
