@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cctype>
 #include <cerrno>
+#include <exception>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -96,14 +97,20 @@ Result<Netns> FindNetns(int nsid) {
 
 Result<void> RunInNetns(int netns_fd, const std::function<void()>& work) {
   int error = 0;
+  std::exception_ptr thrown;
   std::thread inside([&] {
     if (setns(netns_fd, CLONE_NEWNET) != 0) {
       error = errno;
       return;
     }
-    work();
+    try {
+      work();
+    } catch (...) {
+      thrown = std::current_exception();
+    }
   });
   inside.join();
+  if (thrown) std::rethrow_exception(thrown);
   if (error != 0) return SystemErrorNeeding("entering the network namespace", error, {kCapSysAdmin});
   return {};
 }

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "af_xdp.h"
+
+#include <bpf/bpf.h>
+#include <linux/if_xdp.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+
+#include "system.h"
+
+namespace sluice::xdp {
+namespace {
+
+constexpr size_t kAreaSize = static_cast<size_t>(XskSocket::kFrames) * XskSocket::kFrameSize;
+
+Error Explain(const std::string& device, uint32_t queue, int error) {
+  const std::string what = "opening an AF_XDP socket on queue " + std::to_string(queue) + " of " + device;
+  Error result = SystemErrorNeeding(what, error, {kCapNetRaw, kCapNetAdmin});
+  if (error == EBUSY) result.detail += "; another program's AF_XDP socket has that queue";
+  if (error == ENOBUFS || error == ENOMEM) result.detail += "; RLIMIT_MEMLOCK may be too low";
+  if (error == EAFNOSUPPORT) result.detail += "; this kernel is built without AF_XDP (CONFIG_XDP_SOCKETS)";
+  return result;
+}
+
+}  // namespace
+
+void XskSocket::Unmap::operator()(uint8_t* area) const { munmap(area, kAreaSize); }
+
+Result<std::unique_ptr<XskSocket>> XskSocket::Open(const std::string& device, uint32_t queue) {
+  std::unique_ptr<XskSocket> xsk(new XskSocket);
+  xsk->queue_ = queue;
+  void* area = mmap(nullptr, kAreaSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  if (area == MAP_FAILED) return SystemError("memory for AF_XDP", errno);
+  xsk->area_.reset(static_cast<uint8_t*>(area));
+
+  const xsk_umem_config umem_config{kFrames, XSK_RING_CONS__DEFAULT_NUM_DESCS, kFrameSize, 0, 0};
+  int error = xsk_umem__create(&xsk->umem_, area, kAreaSize, &xsk->fill_, &xsk->completion_, &umem_config);
+  if (error != 0) return Explain(device, queue, -error);
+
+  xsk_socket_config config{};
+  config.rx_size = kFrames;
+  config.tx_size = 0;
+  config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
+  config.bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP;
+  error = xsk_socket__create(&xsk->socket_, device.c_str(), queue, xsk->umem_, &xsk->rx_, nullptr, &config);
+  if (error != 0) {
+    xsk->socket_ = nullptr;
+    return Explain(device, queue, -error);
+  }
+  uint32_t at = 0;
+  xsk_ring_prod__reserve(&xsk->fill_, kFrames, &at);
+  for (uint32_t i = 0; i < kFrames; ++i) {
+    *xsk_ring_prod__fill_addr(&xsk->fill_, at + i) = static_cast<uint64_t>(i) * kFrameSize;
+  }
+  xsk_ring_prod__submit(&xsk->fill_, kFrames);
+  return xsk;
+}
+
+XskSocket::~XskSocket() {
+  if (socket_ != nullptr) xsk_socket__delete(socket_);
+  if (umem_ != nullptr) xsk_umem__delete(umem_);
+}
+
+int XskSocket::fd() const { return xsk_socket__fd(socket_); }
+
+Result<void> XskSocket::Register(int xskmap_fd) const {
+  const int socket_fd = fd();
+  if (bpf_map_update_elem(xskmap_fd, &queue_, &socket_fd, BPF_ANY) != 0) {
+    return SystemError("putting queue " + std::to_string(queue_) + " into the AF_XDP map", errno);
+  }
+  return {};
+}
+
+unsigned XskSocket::Receive(unsigned budget, const OnPacket& on_packet) {
+  uint32_t from = 0;
+  const uint32_t count = xsk_ring_cons__peek(&rx_, budget, &from);
+  if (count == 0) return 0;
+  uint32_t to = 0;
+  // As many as were taken out fit in: the ring has room for all frames there are.
+  xsk_ring_prod__reserve(&fill_, count, &to);
+  for (uint32_t i = 0; i < count; ++i) {
+    const xdp_desc& descriptor = *xsk_ring_cons__rx_desc(&rx_, from + i);
+    const auto* packet = static_cast<const uint8_t*>(xsk_umem__get_data(area_.get(), descriptor.addr));
+    on_packet({packet, descriptor.len}, packet);
+    *xsk_ring_prod__fill_addr(&fill_, to + i) = descriptor.addr - descriptor.addr % kFrameSize;
+  }
+  xsk_ring_prod__submit(&fill_, count);
+  xsk_ring_cons__release(&rx_, count);
+  if (xsk_ring_prod__needs_wakeup(&fill_) != 0) recvfrom(fd(), nullptr, 0, MSG_DONTWAIT, nullptr, nullptr);
+  received_ += count;
+  return count;
+}
+
+XskSocket::Statistics XskSocket::ReadStatistics() const {
+  Statistics result;
+  result.received = received_;
+  xdp_statistics kernel{};
+  socklen_t size = sizeof(kernel);
+  if (getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &kernel, &size) == 0) {
+    result.ring_full = kernel.rx_ring_full + kernel.rx_fill_ring_empty_descs;
+    result.dropped = kernel.rx_dropped + kernel.rx_invalid_descs;
+  }
+  return result;
+}
+
+}  // namespace sluice::xdp
