@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The devices behind port numbers, and sets of them: the maps `ports` and `groups`, shared by all objects of a plugin.
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <vector>
+
+#include "interface/unique_fd.h"
+#include "reclaimer.h"
+#include "sluice/error.h"
+
+namespace sluice::xdp {
+
+// A set of output ports; packets go to all of them (`groups[index]`, a devmap). Lives as long as somebody holds it:
+// flow tables hold it until no packet can be on its way to it any more.
+struct Group {
+  uint32_t index = 0;
+  std::vector<uint32_t> ports;  // ascending; one twice gets the packet twice
+};
+
+// Session thread. Must outlive every Group that it gave out.
+class Groups {
+ public:
+  struct Options {
+    uint32_t max_groups = 1024;
+    uint32_t spares = 8;       // kept ready; one more costs a grace period (9 to 30 ms)
+    uint32_t spare_ports = 8;  // outputs that fit into a spare one; larger sets cost a grace period
+  };
+  // Errors: "system" and those of Object::Load about privileges.
+  static Result<std::unique_ptr<Groups>> Create(Reclaimer& reclaimer) { return Create(reclaimer, Options{}); }
+  static Result<std::unique_ptr<Groups>> Create(Reclaimer& reclaimer, Options options);
+  ~Groups();
+  Groups(const Groups&) = delete;
+  Groups& operator=(const Groups&) = delete;
+
+  // For ObjectOptions.
+  [[nodiscard]] int ports_fd() const { return ports_.get(); }
+  [[nodiscard]] int groups_fd() const { return groups_.get(); }
+
+  // Port `number` (1 to kMaxPort) is device `ifindex` from now on: as an output, in floods, and in every group with it.
+  Result<void> SetPort(uint32_t number, uint32_t ifindex);
+  // Packets for it are counted as no_port and dropped from now on.
+  void ClearPort(uint32_t number);
+  [[nodiscard]] bool HasPort(uint32_t number) const { return ifindex_.contains(number); }
+  [[nodiscard]] uint32_t Ifindex(uint32_t number) const;  // 0: none
+
+  // The same set gives the same group. Errors: "no_such_port", "table_full" (max_groups), "system".
+  Result<std::shared_ptr<const Group>> Acquire(std::vector<uint32_t> ports);
+  [[nodiscard]] size_t groups_in_use() const;
+
+ private:
+  struct Slot;
+  struct State;  // what the groups' deleters and the reclaimer's callbacks share
+
+  explicit Groups(Reclaimer& reclaimer, Options options);
+  Result<void> CreateMaps();
+  Result<void> GrowFlood(size_t ports);
+
+  Reclaimer& reclaimer_;
+  Options options_;
+  UniqueFd ports_;
+  UniqueFd groups_;
+  std::map<uint32_t, uint32_t> ifindex_;
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace sluice::xdp

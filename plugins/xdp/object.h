@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0
+// One loaded XDP object: the programs and maps of one port.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "action.h"
+#include "counters.h"
+#include "key_layout.h"
+#include "mapping.h"
+#include "sluice/error.h"
+#include "table.h"
+#include "upcall.h"
+
+struct bpf_object;
+
+namespace sluice::xdp {
+
+// The default object, in the plugin's object directory.
+inline constexpr std::string_view kDefaultObject = "sluice_xdp.bpf.o";
+
+// Port numbers that `ports` has room for: 1 to kMaxPort.
+inline constexpr uint32_t kMaxPort = 65535;
+
+struct ObjectOptions {
+  std::string path;                  // of the ELF file
+  uint32_t max_flows = 65536;        // 1 to SLUICE_MAX_FLOWS
+  uint32_t cache_entries = 65536;    // a power of two, 64 to 2^24
+  uint32_t subtable_entries = 4096;  // of a new subtable; it grows by 8 up to max_flows
+  sluice_miss_policy miss_policy = SLUICE_MISS_UPCALL;
+  uint32_t upcall_rate = 10000;  // packets a second; 0: no limit
+  bool frags = false;            // take packets of several buffers (jumbo frames)
+  uint32_t offload_ifindex = 0;  // not 0: load for this device's own offload
+  int ports_fd = -1;             // map `ports` to share (Groups has it); -1: one of its own
+  int groups_fd = -1;            // map `groups` to share; -1: one of its own
+};
+
+// Owned by the session thread. Everything is gone with the object: programs that are still attached to a device live
+// on, with their maps, until they are detached.
+class Object {
+ public:
+  // Errors: "no_such_object" (file), "bad_object" (not one of ours: says what is missing), "bad_option" (a size),
+  // "no_privilege" (names the capability), "memlock", "verifier" (with the log's last lines), "kernel" (lacks a
+  // feature), "system" (names the call).
+  static Result<std::unique_ptr<Object>> Load(const ObjectOptions& options);
+  ~Object();
+  Object(const Object&) = delete;
+  Object& operator=(const Object&) = delete;
+
+  [[nodiscard]] const ObjectOptions& options() const { return options_; }
+  [[nodiscard]] const KeyLayout& key_layout() const { return key_layout_; }
+  // The actions the object can do, by ActionName: "output", "drop", ...
+  [[nodiscard]] const std::vector<std::string>& actions() const { return actions_; }
+
+  // For attaching and for BPF_PROG_TEST_RUN; owned by the object.
+  [[nodiscard]] int program_fd() const { return program_fd_; }
+  // Program sluice_execute: runs the actions of the record named in struct sluice_execute_meta before the frame.
+  [[nodiscard]] int execute_fd() const { return execute_fd_; }
+  // By name: "records", "masks", "mask_lists", "subtables", "cache", "cache_keys", "action_lists", "stats", "cpus",
+  // "ports", "groups", "xsks". -1 where there is none.
+  [[nodiscard]] int MapFd(std::string_view name) const;
+  [[nodiscard]] int xsks_fd() const { return MapFd("xsks"); }
+
+  // May be called while packets flow. Takes effect at once.
+  void SetMissPolicy(sluice_miss_policy policy);
+  void SetUpcallRate(uint32_t packets_per_second);
+
+  // Sum over all CPUs; indexed by enum sluice_counter.
+  struct Counters {
+    uint64_t values[SLUICE_COUNTER_SLOTS] = {};
+    uint64_t operator[](sluice_counter counter) const { return values[counter]; }
+    [[nodiscard]] uint64_t rx_packets() const;
+  };
+  [[nodiscard]] Counters ReadCounters() const;
+  // "rx_bytes", "hit_cache", ... in the order of enum sluice_counter.
+  static const std::vector<std::string>& CounterNames();
+
+  // The maps in this process's memory, for the flow table.
+  [[nodiscard]] sluice_control& control() const { return *control_; }
+  [[nodiscard]] sluice_record* records() const { return records_.As<sluice_record>(); }
+  [[nodiscard]] sluice_mask* masks() const { return masks_.As<sluice_mask>(); }
+  [[nodiscard]] sluice_mask_list* mask_lists() const { return mask_lists_.As<sluice_mask_list>(); }
+  [[nodiscard]] sluice_action_list* action_lists() const { return action_lists_.As<sluice_action_list>(); }
+  [[nodiscard]] uint32_t action_list_count() const { return action_list_count_; }
+  [[nodiscard]] uint64_t* cache() const { return cache_.As<uint64_t>(); }
+  [[nodiscard]] sluice_stats* stats() const { return stats_.As<sluice_stats>(); }
+  [[nodiscard]] uint32_t cpu_count() const { return cpu_count_; }
+
+ private:
+  struct Close {
+    void operator()(bpf_object* object) const;
+  };
+
+  Object() = default;
+  Result<void> Open();
+  Result<void> Size();
+  Result<void> LoadIntoKernel();
+  Result<void> MapMemory();
+
+  ObjectOptions options_;
+  std::unique_ptr<bpf_object, Close> object_;
+  KeyLayout key_layout_;
+  std::vector<std::string> actions_;
+  int program_fd_ = -1;
+  int execute_fd_ = -1;
+  uint32_t cpu_count_ = 0;
+  uint32_t action_list_count_ = 0;
+  sluice_control* control_ = nullptr;
+  Mapping records_, masks_, mask_lists_, action_lists_, cache_, stats_, cpus_;
+};
+
+}  // namespace sluice::xdp
