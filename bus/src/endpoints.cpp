@@ -54,8 +54,7 @@ Result<Endpoints> FindEndpoints(std::string_view where, std::chrono::millisecond
     const auto it = told.find(key);
     return it == told.end() ? std::string() : it->second;
   };
-  return Endpoints{
-      .ingress = find("ingress"), .control = name, .events = find("events"), .plugins = find("plugins")};
+  return Endpoints{.ingress = find("ingress"), .control = name, .events = find("events"), .plugins = find("plugins")};
 }
 
 Result<void> CheckReachable(const std::string& endpoint) {
@@ -72,7 +71,8 @@ Result<void> CheckReachable(const std::string& endpoint) {
   const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   if (fd.get() < 0) return {};  // short of descriptors: says nothing about the daemon
   // A full backlog (EAGAIN) is a daemon that is there and busy.
-  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN) return {};
+  if (connect(fd.get(), reinterpret_cast<const sockaddr*>(&address), sizeof(address)) == 0 || errno == EAGAIN)
+    return {};
   return Unreachable(endpoint, errno);
 }
 

@@ -28,8 +28,8 @@ std::string DefaultRunDir();
 // The endpoints of a daemon in run directory `run_dir`, as it makes them unless its configuration says otherwise.
 Endpoints EndpointsIn(std::string_view run_dir);
 
-// `where` is a run directory, the URL of a control endpoint, or empty for DefaultRunDir(). For a URL the daemon is asked
-// where its other endpoints are; errors are then those of ControlClient::Call ("no_daemon").
+// `where` is a run directory, the URL of a control endpoint, or empty for DefaultRunDir(). For a URL the daemon is
+// asked where its other endpoints are; errors are then those of ControlClient::Call ("no_daemon").
 Result<Endpoints> FindEndpoints(std::string_view where = {},
                                 std::chrono::milliseconds timeout = std::chrono::seconds(5));
 

@@ -53,7 +53,11 @@ struct sluice_plugin_descriptor {
   void (*stop)(void* instance);
 };
 
-/* ---- The session: optional, in libsluice. One thread of its own; all callbacks come from it, one at a time. */
+/* ---- The session: optional, in libsluice. One thread of its own; all callbacks come from it, one at a time.
+ *
+ * The session keeps the books for the plugin. Flows that the core no longer has after a resync, and on a stop that is
+ * not to keep them all flows and ports, are deleted by calling del and port_del. A flow that is replaced by another
+ * instance of its ufid is deleted first. A callback that takes seconds makes the core believe that the plugin hangs. */
 
 enum sluice_verdict_state {
   SLUICE_PENDING = 1,
@@ -83,22 +87,24 @@ struct sluice_session_ops {
   const char* fields;  /* comma-separated names of the fields it matches, or "*" */
   const char* actions; /* comma-separated action names, or "*" */
   /* Install or replace. Returns enum sluice_verdict_state; may write reason (a word) and detail (a sentence), both
-   * NUL-terminated, at most 64 and 256 bytes. NULL callbacks are allowed: flows are refused, ports accepted. */
+   * NUL-terminated, at most 64 and 256 bytes with the NUL; both are empty before the call. A flow that is there already
+   * comes again where its actions or ports changed. NULL callbacks are allowed: flows are refused, ports accepted. */
   int (*put)(void* user, const struct sluice_flow* flow, char* reason, char* detail);
   void (*del)(void* user, const uint8_t ufid[16]);
-  /* 0, or -1 with detail written. */
+  /* 0, or -1 with detail (as above) written. Called again for a port whose options change. */
   int (*port_add)(void* user, const char* name, uint32_t number, const char* options_json, char* detail);
   void (*port_del)(void* user, const char* name);
-  /* About once a second: fill at most max entries, return how many. */
+  /* About once a second, and before and after flows are deleted: fill at most max entries, return how many; called
+   * again while it returns max. What is reported after a del for the flow deleted still counts. */
   size_t (*stats)(void* user, struct sluice_flow_stats* stats, size_t max);
 };
 
 struct sluice_session;
-/* NULL and errno set on failure. `ops` and `user` must live until the session is stopped. Versions of a C plugin that
- * do not set `version` are "0". */
+/* NULL and errno set on failure. `user` must live until the session is stopped; `ops` is copied, with its strings.
+ * `version` NULL is "0". Needs set in `ops`: struct_size. */
 struct sluice_session* sluice_session_start(const struct sluice_plugin_host* host, const char* version,
                                             const struct sluice_session_ops* ops, void* user);
-void sluice_session_stop(struct sluice_session* session); /* joins its thread */
+void sluice_session_stop(struct sluice_session* session); /* joins its thread; NULL: nothing */
 
 #ifdef __cplusplus
 }

@@ -3,6 +3,10 @@
 //
 // One thread owned by the session makes all calls to the Handler, one at a time; a Handler needs no locks against them.
 // An exception that leaves a Handler ends the session with bye and the exception's text; it does not cross the library.
+//
+// The thread blocks all signals. It beats every 250 ms between calls to the Handler: a call that takes seconds lets the
+// core believe that the plugin hangs. While the core does not take what the plugin says, nothing is taken in, batches
+// and descriptors alike, so that what waits stays bounded.
 #pragma once
 
 #include <memory>
@@ -20,20 +24,22 @@ class PluginSession {
    public:
     virtual ~Handler() = default;
     // Changes in order. Verdicts go into `reply` (those not ready may follow later, from any other call); the session
-    // adds the acknowledgement.
+    // adds the acknowledgement. In one message the core counts statistics before it reads verdicts, so that the last
+    // statistics of a deleted flow may stand beside its verdict. Called without changes where batch.synced() is news.
     virtual void OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) = 0;
     // About once a second: statistics, port counters.
     virtual void OnTick(v1::FromPlugin& /*out*/) {}
-    // File descriptors to wait for beside the bus; asked again after every batch. OnReadable is called for each that
-    // is.
+    // File descriptors to wait for beside the bus; asked again before every wait. OnReadable is called for each that
+    // is readable or in error.
     virtual std::vector<int> Fds() { return {}; }
     virtual void OnReadable(int /*fd*/, v1::FromPlugin& /*out*/) {}
     // Somebody called Wake().
     virtual void OnWake(v1::FromPlugin& /*out*/) {}
     // The core asked to stop: withdraw (unless keep) and put last statistics into `last`. The session then says bye.
     virtual void OnStop(bool /*keep*/, v1::FromPlugin& /*last*/) {}
-    // The core is another one now (its epoch changed) or came back: forget verdicts given; the table follows from the
-    // start, and what is not put again before `synced` is to be withdrawn.
+    // The core is another one now (its epoch changed), or could not keep what this plugin has yet to be told
+    // (ToPlugin.resync): forget verdicts given; the table follows from the start, and what is not put again before
+    // `synced` is to be withdrawn. Called before the first batch of that.
     virtual void OnResync() {}
   };
 
@@ -46,14 +52,15 @@ class PluginSession {
     v1::Capabilities capabilities;
   };
 
-  // Starts the thread. `handler` must outlive the session.
+  // Starts the thread. `handler` must outlive the session. Throws zmq::error_t or std::system_error (both are
+  // std::exception) where there is no socket, descriptor or thread to be had, or the endpoint is none.
   PluginSession(Settings settings, Handler& handler);
-  // Stops without waiting for the core's stop message; joins.
+  // Joins the thread. Where the core has not asked to stop: says bye without OnStop. Not from a Handler's call.
   ~PluginSession();
   PluginSession(const PluginSession&) = delete;
   PluginSession& operator=(const PluginSession&) = delete;
 
-  // Any thread.
+  // Any thread, any time in the session's life. Calls before the thread came round to OnWake are one.
   void Wake();
 
  private:

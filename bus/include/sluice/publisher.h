@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// Publishes flows on the ingress endpoint, fire and forget, many a message.
+//
+// A socket that sends as soon as it has connected loses its first messages without a word; a Publisher waits for the
+// daemon's subscription. What the daemon refuses it tells in "refused" events; who needs an answer uses ControlClient.
+//
+// One thread at a time. Errors are values: "no_daemon" (no subscription in time), "would_block" (the daemon is slower
+// than this publisher and the queue is full: nothing was dropped, try again), "bad_endpoint", "too_large".
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "sluice/error.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice {
+
+class Publisher {
+ public:
+  struct Settings {
+    std::string endpoint;                                                 // Endpoints::ingress
+    std::string name;                                                     // shown in `sluicectl status`; empty: "pid N"
+    size_t batch = 64;                                                    // flows a message
+    std::chrono::milliseconds connect_timeout = std::chrono::seconds(2);  // for the daemon's subscription
+    std::chrono::milliseconds block = std::chrono::milliseconds(0);       // how long a send waits for a full queue
+    std::chrono::milliseconds linger = std::chrono::milliseconds(1000);   // what is queued gets, at the end
+    int high_water_mark = 1000;                                           // messages in the queue
+    void* zmq_context = nullptr;  // to share, for inproc endpoints; must outlive the publisher
+  };
+  struct Counters {
+    uint64_t messages = 0;
+    uint64_t flows = 0;  // put, modified and deleted
+    uint64_t packets = 0;
+    uint64_t would_block = 0;
+  };
+
+  // Does not wait for the daemon. Errors: "bad_endpoint".
+  static Result<Publisher> Connect(Settings settings);
+  Publisher(Publisher&&) noexcept;
+  Publisher& operator=(Publisher&&) noexcept;
+  ~Publisher();  // sends what is collected, if it can at once
+
+  // Waits until the daemon listens. Every send does it too; call it to find out early.
+  Result<void> WaitReady();
+
+  // These collect and send when a batch is full, or when the kind changes, as order counts. On an error the flow was
+  // not taken; those collected before stay collected.
+  Result<void> Put(v1::Flow flow);
+  Result<void> Modify(v1::Flow flow);
+  Result<void> Delete(v1::FlowKey key);
+  // Sends what is collected.
+  Result<void> Flush();
+
+  // These are sent at once, after what is collected. `port` empty: all flows.
+  Result<void> DeleteAll(const std::string& port = {});
+  Result<void> PacketOut(v1::PacketOut packet);
+
+  [[nodiscard]] const Counters& counters() const;
+
+ private:
+  class Impl;
+  explicit Publisher(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace sluice
