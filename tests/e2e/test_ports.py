@@ -1,0 +1,142 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Ports come and go, and what happens to packets that no flow matches."""
+import os
+
+from harness import SluiceTest, main, run, wait_until, wire
+
+
+class Ports(SluiceTest):
+    ports = ("p0", "p1", "p2")
+
+    def offloads(self):
+        """What port add may change on a veth pair."""
+        text = ""
+        for host in self.hosts:
+            for namespace, device in ((self.lab.switch, host.port), (host.namespace, "eth0")):
+                text += run("nsenter", f"--net=/run/netns/{namespace}", "ethtool", "-k", device).stdout
+                text += run("ip", "-n", namespace, "-o", "link", "show", device).stdout.split("xdp")[0]
+        return text
+
+    def test_other_ports_forward_while_one_comes_and_goes(self):
+        one, two, three = self.hosts
+        kept = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        gone = self.add_flow("in_port(p2),eth_type(0x88b5) actions:p1")
+        with wire.Receiver(two) as receiver:
+            sender = wire.Sender(one, two.mac, 1000)
+            for _ in range(5):
+                self.lab.ctl("port", "del", "p2")
+                self.assertNotEqual(self.flow(gone)["offload"][0]["state"], "installed")
+                self.lab.ctl("port", "add", "p2")
+                self.wait_installed(gone)
+            count = sender.stop()
+            self.assertEqual(receiver.wait(count), count, "packets were lost")
+        self.wait_packets(kept, count)
+        self.send(three, two, 10)
+        self.wait_packets(gone, 10)
+
+    def test_a_port_keeps_its_number_while_flows_name_it(self):
+        before = {port["name"]: port["number"] for port in self.lab.query("port", "list")}
+        self.add_flow("in_port(p2),eth_type(0x88b5) actions:p1")
+        self.lab.ctl("port", "del", "p2")
+        self.lab.ctl("port", "add", "p2")
+        after = {port["name"]: port["number"] for port in self.lab.query("port", "list")}
+        self.assertEqual(before, after)
+
+    def test_port_del_undoes_what_port_add_changed(self):
+        with_ports = self.offloads()
+        for port in self.ports:
+            self.lab.ctl("port", "del", port)
+        without = self.offloads()
+        for port in self.ports:
+            self.lab.ctl("port", "add", port)
+        self.assertEqual(self.offloads(), with_ports)
+        for port in self.ports:
+            self.lab.ctl("port", "del", port)
+        self.assertEqual(self.offloads(), without)
+        self.assertEqual(run("ip", "-n", self.lab.switch, "link").stdout.count("xdp"), 0)
+
+    def test_a_clean_end_leaves_devices_as_they_were(self):
+        self.assertIn("xdp", run("ip", "-n", self.lab.switch, "link").stdout)
+        self.assertEqual(self.lab.daemon.stop(), 0)
+        self.assertNotIn("xdp", run("ip", "-n", self.lab.switch, "link").stdout)
+        names = [name for name in os.listdir(self.lab.run_dir) if name != "log"]
+        self.assertEqual(names, [], "left in the run directory")
+
+    def test_a_device_that_vanishes_is_seen(self):
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        run("ip", "-n", self.lab.switch, "link", "del", "p2")
+        wait_until(lambda: {p["name"]: p["state"] for p in self.lab.query("port", "list")}["p2"] == "gone",
+                   "p2 to be gone", timeout=5)
+        self.send(*self.hosts[:2], 10)
+        self.wait_packets(ufid, 10)
+
+    def test_kernel_tcp_between_hosts_works_as_ports_are_added(self):
+        """Partial checksums and the missing GRO of a plain veth pair are dealt with."""
+        one, two, _ = self.hosts
+        self.add_flow("in_port(p0) actions:p1")
+        self.add_flow("in_port(p1) actions:p0")
+        self.assertPings(one, two)
+        server = two.start("iperf3", "iperf3", "-s", "-1", "--forceflush")
+        server.wait_for("Server listening")
+        done = one.run("iperf3", "-c", two.ip, "-t", "1", "-f", "m")
+        self.assertIn("iperf Done", done.stdout)
+
+    def test_the_port_list_shows_what_is_in_force(self):
+        for port in self.lab.query("port", "list"):
+            self.assertEqual((port["state"], port["plugin"], port["info"]["mode"]), ("up", "xdp", "native"))
+            self.assertGreater(port["number"], 0)
+
+    def test_names_and_devices_that_are_not(self):
+        self.assertRefused(1, "nosuch", "port", "add", "nosuch")
+        self.assertRefused(1, "nosuch", "port", "del", "nosuch")
+        self.assertRefused(1, "nosuch", "port", "add", "p0x", "--plugin", "nosuch")
+        self.assertRefused(1, "mode", "port", "add", "eth9", "--option", "mode=warp")
+        self.assertRefused(1, "p0", "port", "add", "p0")
+        self.assertRefused(1, "nosuch", "flow", "add", "in_port(nosuch) actions:p1")
+        self.assertRefused(1, "nosuch", "flow", "add", "in_port(p0) actions:nosuch")
+        self.assertEqual({port["name"] for port in self.lab.query("port", "list")}, set(self.ports))
+        self.assertEqual(self.lab.flows(), {})
+
+
+class MissPass(SluiceTest):
+    port_options = "miss=pass"
+
+    def test_unmatched_packets_reach_the_kernel(self):
+        run("ip", "-n", self.lab.switch, "addr", "add", "10.0.0.100/24", "dev", "p0")
+        self.hosts[0].run("ping", "-c", "3", "-i", "0.1", "-W", "2", "10.0.0.100")
+        self.wait_counter("p0", "pass", 3)
+
+
+class MissDrop(SluiceTest):
+    port_options = "miss=drop"
+
+    def test_unmatched_packets_are_dropped_and_counted(self):
+        one, two = self.hosts
+        run("ip", "-n", self.lab.switch, "addr", "add", "10.0.0.100/24", "dev", "p0")
+        before = self.lab.counters()["p0"]
+        self.send(one, two, 1000)
+        done = one.run("ping", "-c", "2", "-i", "0.1", "-W", "0.3", "10.0.0.100", check=False)
+        self.assertIn(" 0 received", done.stdout)
+        self.wait_counter("p0", "drop", before.get("drop", 0) + 1000)
+
+
+class MissUpcall(SluiceTest):
+    port_options = "miss=upcall,upcall_rate=100"
+
+    def test_upcalls_carry_the_packet_and_are_limited(self):
+        one, two = self.hosts
+        monitor = self.lab.start("monitor", [self.lab.program("sluicectl"), "--endpoint", self.lab.run_dir, "--json",
+                                             "monitor", "upcall", "heartbeat"])
+        wait_until(lambda: "heartbeat" in monitor.output(), "a heartbeat")
+        self.send(one, two, 2000)
+        wait_until(lambda: monitor.output().count('"upcall"') > 0, "an upcall")
+        wait_until(lambda: any("rate" in name or "limited" in name for name, value in
+                               self.lab.counters()["p0"].items() if value), "a counter of what was over the limit")
+        monitor.stop()
+        seen = sum('"topic":"upcall"' in line.replace(" ", "") for line in monitor.output().splitlines())
+        self.assertLess(seen, 1000)
+        self.assertIn("eth_type(0x88b5)", monitor.output())
+
+
+if __name__ == "__main__":
+    main()
