@@ -6,7 +6,7 @@
 
 # sources PATTERN...: files of the tree, tracked or new.
 sources() {
-  (cd "$root" && git ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
+  (cd "$root" && git -c safe.directory="$root" ls-files --cached --others --exclude-standard -- "$@" | while read -r file; do
     [[ -f $file ]] && echo "$file"
   done)
 }
