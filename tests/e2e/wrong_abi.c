@@ -14,7 +14,7 @@ static void Stop(void* instance) { (void)instance; }
 struct sluice_plugin_descriptor sluice_plugin = {
     .magic = SLUICE_PLUGIN_MAGIC,
     .abi_version = SLUICE_PLUGIN_ABI + 41,
-    .struct_size = sizeof(struct sluice_plugin_descriptor),
+    .struct_size = sizeof(sluice_plugin),
     .name = "wrong_abi",
     .version = "1",
     .start = Start,
