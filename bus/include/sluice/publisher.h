@@ -41,7 +41,7 @@ class Publisher {
   static Result<Publisher> Connect(Settings settings);
   Publisher(Publisher&&) noexcept;
   Publisher& operator=(Publisher&&) noexcept;
-  ~Publisher();  // sends what is collected, if it can at once
+  ~Publisher();  // flushes, and lingers
 
   // Waits until the daemon listens. Every send does it too; call it to find out early.
   Result<void> WaitReady();
