@@ -23,6 +23,7 @@
 #include "sluice/plugin.h"
 
 namespace sluice {
+inline namespace plugin_interface {  // its symbols are not libsluice's
 
 template <typename T>
 int StartPlugin(const sluice_plugin_host* host, void** instance, char* error, size_t error_size) noexcept {
@@ -50,6 +51,7 @@ void StopPlugin(void* instance) noexcept {
   }
 }
 
+}  // namespace plugin_interface
 }  // namespace sluice
 
 #define SLUICE_DEFINE_PLUGIN(Class, plugin_name, plugin_version)                    \

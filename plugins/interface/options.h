@@ -14,6 +14,7 @@
 #include "sluice/error.h"
 
 namespace sluice {
+inline namespace plugin_interface {  // its symbols are not libsluice's
 
 class Options {
  public:
@@ -83,4 +84,5 @@ class Options {
   std::set<std::string> known_;
 };
 
+}  // namespace plugin_interface
 }  // namespace sluice

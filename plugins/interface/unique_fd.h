@@ -7,6 +7,7 @@
 #include <utility>
 
 namespace sluice {
+inline namespace plugin_interface {  // its symbols are not libsluice's
 
 class UniqueFd {
  public:
@@ -33,4 +34,5 @@ class UniqueFd {
   int fd_ = -1;
 };
 
+}  // namespace plugin_interface
 }  // namespace sluice

@@ -4,6 +4,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstddef>
 
 #include "system.h"
 
@@ -33,6 +34,18 @@ void NetlinkRequest::Attribute(uint16_t type, uint32_t value) {
   const nlattr header{static_cast<uint16_t>(NLA_HDRLEN + sizeof(value)), type};
   Append(&header, sizeof(header));
   Append(&value, sizeof(value));
+}
+
+size_t NetlinkRequest::Begin(uint16_t type) {
+  const size_t begun = bytes_.size();
+  const nlattr header{NLA_HDRLEN, static_cast<uint16_t>(type | NLA_F_NESTED)};
+  Append(&header, sizeof(header));
+  return begun;
+}
+
+void NetlinkRequest::End(size_t begun) {
+  const auto size = static_cast<uint16_t>(bytes_.size() - begun);
+  std::memcpy(bytes_.data() + begun + offsetof(nlattr, nla_len), &size, sizeof(size));
 }
 
 std::span<const uint8_t> NetlinkRequest::Finish(uint32_t sequence) {

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// An XDP program's hold on a device: a bpf_link, which lets go when it is closed, whatever becomes of us.
+#pragma once
+
+#include <string>
+
+#include "device.h"
+#include "interface/unique_fd.h"
+#include "sluice/error.h"
+
+namespace sluice::xdp {
+
+// As `mode=` has them. kAuto: native, and generic where the device refuses that.
+enum class Mode { kAuto, kNative, kGeneric, kOffload };
+const char* ToString(Mode mode);
+// kAuto for "auto" and anything unknown.
+Mode ParseMode(const std::string& text);
+
+class Attachment {
+ public:
+  // Attaches the program to the device, which must have none ("busy", with that one's name). Never returns one in mode
+  // kAuto. `*native_refusal`, where not null, is set to why mode auto fell back to generic.
+  static Result<Attachment> Attach(const Device& device, int program_fd, Mode mode, std::string* native_refusal);
+  // From where Pin left it. "no_such_device" if it is not on `device` any more.
+  static Result<Attachment> FromPin(const std::string& path, const Device& device);
+
+  Attachment(Attachment&&) = default;
+  Attachment& operator=(Attachment&&) = default;
+
+  [[nodiscard]] Mode mode() const { return mode_; }
+  // Lets it outlive us, in bpffs.
+  [[nodiscard]] Result<void> Pin(const std::string& path) const;
+  // Puts another program in the place of the present one: packets meet the one or the other, and none meets neither.
+  [[nodiscard]] Result<void> Replace(int program_fd, const std::string& device) const;
+
+ private:
+  Attachment(UniqueFd link, Mode mode) : link_(std::move(link)), mode_(mode) {}
+
+  UniqueFd link_;
+  Mode mode_;
+};
+
+}  // namespace sluice::xdp
