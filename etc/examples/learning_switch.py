@@ -80,7 +80,7 @@ class Switch:
             match += f",vlan(vid={vlan}),encap(eth_type({int.from_bytes(frame[16:18], 'big'):#06x}))"
         known = self.places.get((vlan, destination))
         ways = self.ways([known] if known else self.ports - {port}, vlan, tagged) if known != port else []
-        if known or (is_group(destination) and len(ways) == 1):
+        if known or (is_group(destination) and len(ways) < 2):
             ufid = str(uuid.uuid5(uuid.NAMESPACE_OID, match))  # any name will do, if the same match gets the same
             self.flows[ufid] = (vlan, source, destination)
             self.publish("flow.put", {"publisher": "learning-switch", "flows": [{
