@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "info_print.h"
+
+#include <map>
+
+#include "table.h"
+
+namespace sluice::ctl {
+namespace {
+
+// "a=1 b=2", by name.
+template <typename Map>
+std::string Pairs(const Map& map) {
+  std::string text;
+  for (const auto& [key, value] : std::map<std::string, std::string>(map.begin(), map.end())) {
+    text += (text.empty() ? "" : " ") + key + '=' + value;
+  }
+  return text;
+}
+
+std::string Join(const google::protobuf::RepeatedPtrField<std::string>& words) {
+  std::string text;
+  for (const std::string& word : words) text += (text.empty() ? "" : ",") + word;
+  return text.empty() ? "-" : text;
+}
+
+std::string Notes(const std::string& pairs, const std::string& detail) {
+  return pairs + (pairs.empty() || detail.empty() ? "" : "; ") + detail;
+}
+
+template <typename Map>
+std::string CounterTable(const Map& counters, size_t indent) {
+  std::vector<std::vector<std::string>> rows;
+  for (const auto& [key, value] : std::map<std::string, uint64_t>(counters.begin(), counters.end())) {
+    rows.push_back({key, std::to_string(value)});
+  }
+  return Table(rows, indent);
+}
+
+}  // namespace
+
+std::string DurationText(uint64_t milliseconds) {
+  const uint64_t seconds = milliseconds / 1000;
+  std::string text;
+  const auto part = [&](uint64_t number, char unit) {
+    if (number != 0 || !text.empty()) text += std::to_string(number) + unit + ' ';
+  };
+  part(seconds / 86400, 'd');
+  part(seconds / 3600 % 24, 'h');
+  part(seconds / 60 % 60, 'm');
+  return text + std::to_string(seconds % 60) + 's';
+}
+
+std::string PortTable(const google::protobuf::RepeatedPtrField<v1::Port>& ports, size_t indent) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "NUMBER", "PLUGIN", "STATE", "INFO"}};
+  for (const v1::Port& port : ports) {
+    rows.push_back({port.name(), std::to_string(port.number()), port.plugin(), port.state(),
+                    Notes(Pairs(port.info()), port.detail())});
+  }
+  return Table(rows, indent);
+}
+
+std::string PortCounters(const v1::Port& port, size_t indent) { return CounterTable(port.counters(), indent); }
+
+std::string PluginTable(const google::protobuf::RepeatedPtrField<v1::Plugin>& plugins, size_t indent) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "VERSION", "STATE", "ISOLATION", "INSTALLED", "SOFTWARE",
+                                                 "REFUSED", "FAILED", "PENDING", "LAG", "INFO"}};
+  for (const v1::Plugin& plugin : plugins) {
+    const std::string pid = plugin.pid() == 0 ? "" : "pid=" + std::to_string(plugin.pid());
+    rows.push_back({plugin.name(), plugin.version(), plugin.state(), plugin.isolation(),
+                    std::to_string(plugin.installed()), std::to_string(plugin.software()),
+                    std::to_string(plugin.refused()), std::to_string(plugin.failed()), std::to_string(plugin.pending()),
+                    std::to_string(plugin.lag()), Notes(pid, plugin.detail())});
+  }
+  return Table(rows, indent);
+}
+
+std::string PluginDetails(const v1::Plugin& plugin, size_t indent) {
+  std::vector<std::vector<std::string>> rows;
+  if (!plugin.path().empty()) rows.push_back({"path", plugin.path()});
+  if (!plugin.options().empty()) rows.push_back({"options", Pairs(plugin.options())});
+  rows.push_back({"fields", Join(plugin.capabilities().fields())});
+  rows.push_back({"actions", Join(plugin.capabilities().actions())});
+  for (const auto& [key, value] :
+       std::map<std::string, uint64_t>(plugin.capabilities().limits().begin(), plugin.capabilities().limits().end())) {
+    rows.push_back({key, std::to_string(value)});
+  }
+  return Table(rows, indent);
+}
+
+std::string StatusText(const v1::Status& status) {
+  std::vector<std::vector<std::string>> rows = {{"node", status.node()},
+                                                {"version", status.version()},
+                                                {"epoch", status.epoch()},
+                                                {"uptime", DurationText(status.uptime_ms())},
+                                                {"sequence", std::to_string(status.seq())},
+                                                {"flows", std::to_string(status.flows())}};
+  for (const auto& [name, url] :
+       std::map<std::string, std::string>(status.endpoints().begin(), status.endpoints().end())) {
+    rows.push_back({name, url});
+  }
+  std::string text = Table(rows);
+  if (status.ports_size() != 0) text += "\nports\n" + PortTable(status.ports(), 2);
+  if (status.plugins_size() != 0) text += "\nplugins\n" + PluginTable(status.plugins(), 2);
+  if (status.publishers_size() != 0) {
+    std::vector<std::vector<std::string>> publishers = {{"NAME", "MESSAGES", "ACCEPTED", "REFUSED", "MISSED"}};
+    for (const v1::Publisher& publisher : status.publishers()) {
+      publishers.push_back({publisher.name().empty() ? "-" : publisher.name(), std::to_string(publisher.messages()),
+                            std::to_string(publisher.accepted()), std::to_string(publisher.refused()),
+                            std::to_string(publisher.missed())});
+    }
+    text += "\npublishers\n" + Table(publishers, 2);
+  }
+  if (!status.counters().empty()) text += "\ncounters\n" + CounterTable(status.counters(), 2);
+  return text;
+}
+
+std::string PortLine(const v1::Port& port) {
+  std::string text = port.name() + ": number " + std::to_string(port.number()) + ", plugin " + port.plugin();
+  if (!port.state().empty()) text += ", " + port.state();
+  const std::string notes = Notes(Pairs(port.info()), port.detail());
+  return notes.empty() ? text : text + ", " + notes;
+}
+
+std::string PluginLine(const v1::Plugin& plugin) {
+  std::string text = plugin.name() + ": version " + plugin.version() + ", " + plugin.state() + " (" +
+                     plugin.isolation() + (plugin.pid() == 0 ? "" : ", pid " + std::to_string(plugin.pid())) + ')';
+  return plugin.detail().empty() ? text : text + ", " + plugin.detail();
+}
+
+}  // namespace sluice::ctl

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: Apache-2.0
+// Ports, plugins and the daemon's status as people and programs read them. Tables end with a line feed, lines do not.
+#pragma once
+
+#include <string>
+#include <string_view>
+
+#include "sluice/error.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice::ctl {
+
+// Hexadecimal digits, upper or lower case; white space and ':' between bytes are read over. The error says what is
+// wrong and where.
+Result<std::string> ParseHex(std::string_view text);
+
+// "5s", "2m 5s", "3h 2m 5s", "1d 3h 2m 5s".
+std::string DurationText(uint64_t milliseconds);
+
+std::string PortTable(const google::protobuf::RepeatedPtrField<v1::Port>& ports, size_t indent = 0);
+std::string PortCounters(const v1::Port& port, size_t indent);
+std::string PluginTable(const google::protobuf::RepeatedPtrField<v1::Plugin>& plugins, size_t indent = 0);
+// What a plugin can do: fields, actions, limits, options, path.
+std::string PluginDetails(const v1::Plugin& plugin, size_t indent);
+std::string StatusText(const v1::Status& status);
+
+// One port or plugin on one line: "p0: number 1, plugin xdp, up, mode=native".
+std::string PortLine(const v1::Port& port);
+std::string PluginLine(const v1::Plugin& plugin);
+
+}  // namespace sluice::ctl

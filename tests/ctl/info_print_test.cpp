@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "info_print.h"
+
+#include <gtest/gtest.h>
+
+#include "console.h"
+#include "table.h"
+
+namespace sluice::ctl {
+namespace {
+
+TEST(Table, AlignsWithoutBlanksAtTheEnd) {
+  EXPECT_EQ(Table({{"NAME", "N", "INFO"}, {"p0", "10", ""}, {"eth1234", "2", "x"}}, 2),
+            "  NAME     N   INFO\n"
+            "  p0       10\n"
+            "  eth1234  2   x\n");
+  EXPECT_EQ(Table({}), "");
+}
+
+TEST(DurationText, ShowsTheLargestUnitFirst) {
+  EXPECT_EQ(DurationText(0), "0s");
+  EXPECT_EQ(DurationText(59999), "59s");
+  EXPECT_EQ(DurationText(60000), "1m 0s");
+  EXPECT_EQ(DurationText(86400000), "1d 0h 0m 0s");
+}
+
+TEST(ParseHex, ReadsOverBlanksAndColons) {
+  EXPECT_EQ(*ParseHex("00:ff 0A\n0b"), std::string("\x00\xff\x0a\x0b", 4));
+  EXPECT_EQ(*ParseHex(""), "");
+}
+
+TEST(ParseHex, SaysWhatIsWrong) {
+  const auto bad = ParseHex("00fg");
+  ASSERT_FALSE(bad);
+  EXPECT_EQ(bad.error().column, 4U);
+  EXPECT_NE(bad.error().detail.find("'g'"), std::string::npos);
+  ASSERT_FALSE(ParseHex("0 0"));
+  ASSERT_FALSE(ParseHex("000"));
+  EXPECT_NE(ParseHex("000").error().detail.find("odd"), std::string::npos);
+}
+
+v1::Status Status() {
+  v1::Status status;
+  status.set_node("host1");
+  status.set_version("0.1.0");
+  status.set_epoch("e1");
+  status.set_seq(17);
+  status.set_uptime_ms(3725000);
+  status.set_flows(2);
+  (*status.mutable_endpoints())["events"] = "ipc:///run/sluice/events";
+  (*status.mutable_endpoints())["control"] = "ipc:///run/sluice/control";
+  v1::Port& port = *status.add_ports();
+  port.set_name("p0");
+  port.set_number(1);
+  port.set_plugin("xdp");
+  port.set_state("up");
+  (*port.mutable_info())["mode"] = "native";
+  (*port.mutable_info())["queues"] = "1";
+  (*port.mutable_counters())["rx"] = 5;
+  v1::Plugin& plugin = *status.add_plugins();
+  plugin.set_name("xdp");
+  plugin.set_version("0.1.0");
+  plugin.set_state("running");
+  plugin.set_isolation("process");
+  plugin.set_installed(2);
+  plugin.set_pid(77);
+  v1::Publisher& publisher = *status.add_publishers();
+  publisher.set_name("of-ctl");
+  publisher.set_messages(3);
+  publisher.set_accepted(2);
+  (*status.mutable_counters())["flows_accepted"] = 2;
+  return status;
+}
+
+TEST(StatusText, IsReadable) {
+  EXPECT_EQ(StatusText(Status()),
+            "node      host1\n"
+            "version   0.1.0\n"
+            "epoch     e1\n"
+            "uptime    1h 2m 5s\n"
+            "sequence  17\n"
+            "flows     2\n"
+            "control   ipc:///run/sluice/control\n"
+            "events    ipc:///run/sluice/events\n"
+            "\n"
+            "ports\n"
+            "  NAME  NUMBER  PLUGIN  STATE  INFO\n"
+            "  p0    1       xdp     up     mode=native queues=1\n"
+            "\n"
+            "plugins\n"
+            "  NAME  VERSION  STATE    ISOLATION  INSTALLED  SOFTWARE  REFUSED  FAILED  PENDING  LAG  INFO\n"
+            "  xdp   0.1.0    running  process    2          0         0        0       0        0    pid=77\n"
+            "\n"
+            "publishers\n"
+            "  NAME    MESSAGES  ACCEPTED  REFUSED  MISSED\n"
+            "  of-ctl  3         2         0        0\n"
+            "\n"
+            "counters\n"
+            "  flows_accepted  2\n");
+}
+
+TEST(PortTable, HasItsHeadingWithoutPorts) { EXPECT_EQ(PortTable({}), "NAME  NUMBER  PLUGIN  STATE  INFO\n"); }
+
+TEST(PortLine, SaysWhyAPortIsNotUp) {
+  v1::Port port = Status().ports(0);
+  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode=native queues=1");
+  port.set_state("gone");
+  port.set_detail("the device vanished");
+  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, gone, mode=native queues=1; the device vanished");
+  EXPECT_EQ(PortCounters(port, 4), "    rx  5\n");
+}
+
+TEST(PluginLine, SaysWhereItRuns) {
+  EXPECT_EQ(PluginLine(Status().plugins(0)), "xdp: version 0.1.0, running (process, pid 77)");
+}
+
+TEST(PluginDetails, NameWhatItCanDo) {
+  v1::Plugin plugin = Status().plugins(0);
+  plugin.set_path("/lib/xdp.so");
+  plugin.mutable_capabilities()->add_fields("in_port");
+  plugin.mutable_capabilities()->add_fields("eth_src");
+  plugin.mutable_capabilities()->add_actions("output");
+  (*plugin.mutable_capabilities()->mutable_limits())["max_masks"] = 128;
+  EXPECT_EQ(PluginDetails(plugin, 2),
+            "  path       /lib/xdp.so\n"
+            "  fields     in_port,eth_src\n"
+            "  actions    output\n"
+            "  max_masks  128\n");
+}
+
+TEST(CaretPicture, IsTheTextAndTheCaret) {
+  const Error error{"bad_match", "no field foo", 1, 3};
+  EXPECT_EQ(CaretPicture(error, "a,foo(1)"), "\na,foo(1)\n  ^");
+  EXPECT_EQ(CaretPicture(Error{"bad_ufid", "x"}, "a,foo(1)"), "");
+}
+
+}  // namespace
+}  // namespace sluice::ctl
