@@ -188,8 +188,12 @@ class Lab:
         return [json.loads(line) for line in self.ctl("--json", *args).stdout.splitlines() if line.strip()]
 
     def counters(self):
-        """Of every port."""
-        return {port["name"]: port.get("counters", {}) for port in self.query("port", "list")}
+        """Of every port; `forwarded` is what a flow sent to one port or to several."""
+        ports = {port["name"]: port.get("counters", {}) for port in self.query("port", "list")}
+        for counters in ports.values():
+            counters["forwarded"] = counters.get("output", 0) + counters.get("output_many", 0)
+            counters.setdefault("upcall", 0)
+        return ports
 
     def flows(self):
         """By match."""
