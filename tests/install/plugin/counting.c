@@ -1,9 +1,8 @@
 /* SPDX-License-Identifier: Apache-2.0 */
 /* A plugin of somebody else's: takes every flow, and says how many it has seen. */
+#include <sluice/plugin.h>
 #include <stdio.h>
 #include <stdlib.h>
-
-#include <sluice/plugin.h>
 
 struct counting {
   struct sluice_session* session;
@@ -18,8 +17,7 @@ static int Put(void* user, const struct sluice_flow* flow, char* reason, char* d
   return SLUICE_INSTALLED;
 }
 
-static const struct sluice_session_ops kOps = {
-    .struct_size = sizeof(kOps), .fields = "*", .actions = "*", .put = Put};
+static const struct sluice_session_ops kOps = {.struct_size = sizeof(kOps), .fields = "*", .actions = "*", .put = Put};
 
 static int Start(const struct sluice_plugin_host* host, void** instance, char* error, size_t error_size) {
   struct counting* self = calloc(1, sizeof(*self));
