@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Datapath actions, as a value tree. Text form: flow_text.h.
 #pragma once
 
@@ -23,6 +24,7 @@ struct Output {
 struct Flood {
   bool operator==(const Flood&) const = default;
 };
+// Never made by the parser, which reads `drop` as the empty list; prints as "drop".
 struct Drop {
   bool operator==(const Drop&) const = default;
 };
@@ -45,7 +47,8 @@ struct DecTtl {
   Actions expired;
   bool operator==(const DecTtl&) const;
 };
-// To the controller as an `upcall` event, at most max_len bytes (0: all). OVS's userspace(...) reads as this.
+// To the controller as an `upcall` event, at most max_len bytes (0: all). OVS's userspace(...) reads as this; of its
+// arguments only controller(max_len=) is kept.
 struct ToController {
   uint32_t max_len = 0;
   uint32_t cookie = 0;
@@ -57,7 +60,7 @@ struct Recirc {
 };
 struct Ct {
   bool commit = false;
-  bool force = false;
+  bool force = false;  // commit even against the direction of an existing entry; implies commit
   uint16_t zone = 0;
   std::optional<std::pair<uint32_t, uint32_t>> mark;  // value, mask
   std::string label;                                  // 32 bytes value and mask, or empty
@@ -71,11 +74,12 @@ struct TnlPop {
   uint32_t port = 0;
   bool operator==(const TnlPop&) const = default;
 };
-// Prepend outer headers, then output. `header` is the raw outer headers; OVS's text form gives their fields.
+// Prepend outer headers, then output. `header` is the raw outer headers, Ethernet to tunnel; OVS's text form gives
+// their fields. Lengths, the IPv4 id and the IPv4 checksum are 0 in it: who pushes it fills them in per packet.
 struct TnlPush {
   uint32_t tnl_port = 0;
   uint32_t out_port = 0;
-  uint32_t tnl_type = 0;  // OVS_VPORT_TYPE_*: 3 gre, 4 vxlan, 5 geneve
+  uint32_t tnl_type = 0;  // OVS_VPORT_TYPE_*: 3 gre, 4 vxlan, 5 geneve, 109 gre over IPv6
   std::string header;
   bool operator==(const TnlPush&) const = default;
 };

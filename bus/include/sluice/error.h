@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // Recoverable errors are values: a function that can fail for a reason its caller can act on returns Result<T>.
 #pragma once
 

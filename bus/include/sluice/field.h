@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // The match fields. Each is declared once, in field.def; parser, printer, packed form, key layouts of the plugins and
 // the tests follow from that table.
 //
@@ -26,7 +27,7 @@ enum class Field : uint8_t {
 // How a value is written in text.
 enum class Format : uint8_t {
   decimal,
-  hex,
+  hex,  // 0 or 0x..
   mac,
   ipv4,
   ipv6,
@@ -34,10 +35,10 @@ enum class Format : uint8_t {
   eth_type,   // 0x%04x
   frag,       // no, first, later
   vlan_tci,   // vid=,pcp=,cfi=
-  tcp_flags,  // 0x012 or +syn-ack
+  tcp_flags,  // syn|ack or +syn-ack
   ct_state,   // +trk+new
-  tun_flags,  // df|csum|key|oam
-  bytes,      // 0x and all digits (ct_label)
+  tun_flags,  // df|csum|key or +df-csum
+  bytes,      // one long hexadecimal number (ct_label)
 };
 
 struct FieldInfo {
@@ -46,7 +47,7 @@ struct FieldInfo {
   std::string_view group;  // text: group(sub=value/mask,...) or, where sub is empty, group(value/mask)
   std::string_view sub;
   uint8_t size;     // bytes; values are in network byte order
-  uint8_t bits;     // significant bits, the low ones
+  uint8_t bits;     // significant bits, the low ones; mask bits above them are never set
   uint16_t offset;  // in FlowKey
   Format format;
   bool settable;  // may stand in set(...)
@@ -81,5 +82,66 @@ constexpr const FieldInfo& Info(Field field) { return kFields[static_cast<size_t
 
 // nullptr where there is none of that name.
 const FieldInfo* FindField(std::string_view name);
+
+// What must be matched exactly before a field means anything. Each field's need is declared in field_needs.def.
+enum class Need : uint8_t {
+  nothing,
+  eth_type,        // what follows the source address
+  vlan_eth_type,   // what follows the first tag
+  inner_eth_type,  // what follows the last tag: the protocol of layer 3
+  ip_proto,        // ipv4_proto or ipv6_proto
+  ipv4_proto,
+  ipv6_proto,
+  icmpv6_type,
+};
+
+// `what` must have one of the two values (the same twice where there is but one).
+struct FieldNeed {
+  Need what;
+  uint16_t one;
+  uint16_t other;
+
+  [[nodiscard]] constexpr bool Takes(uint64_t value) const { return value == one || value == other; }
+};
+
+inline constexpr std::array<FieldNeed, kFieldCount> kFieldNeeds = [] {
+  std::array<FieldNeed, kFieldCount> needs{};
+#define SLUICE_NEED(first, last, what, one, other)                                               \
+  for (auto f = static_cast<size_t>(Field::first); f <= static_cast<size_t>(Field::last); ++f) { \
+    needs[f] = FieldNeed{Need::what, one, other};                                                \
+  }
+#include "sluice/field_needs.def"
+#undef SLUICE_NEED
+  return needs;
+}();
+
+constexpr const FieldNeed& NeedOf(Field field) { return kFieldNeeds[static_cast<size_t>(field)]; }
+
+// Bits of tun_flags, ct_state and tcp_flags that have names in text; numbers as in OVS.
+struct FlagName {
+  std::string_view name;
+  uint32_t bit;
+};
+inline constexpr std::array<FlagName, 4> kTunnelFlagNames{{{"oam", 0x1}, {"df", 0x2}, {"csum", 0x4}, {"key", 0x8}}};
+inline constexpr std::array<FlagName, 8> kCtStateNames{{{"new", 0x01},
+                                                        {"est", 0x02},
+                                                        {"rel", 0x04},
+                                                        {"rpl", 0x08},
+                                                        {"inv", 0x10},
+                                                        {"trk", 0x20},
+                                                        {"snat", 0x40},
+                                                        {"dnat", 0x80}}};
+inline constexpr std::array<FlagName, 12> kTcpFlagNames{{{"fin", 0x001},
+                                                         {"syn", 0x002},
+                                                         {"rst", 0x004},
+                                                         {"psh", 0x008},
+                                                         {"ack", 0x010},
+                                                         {"urg", 0x020},
+                                                         {"ece", 0x040},
+                                                         {"cwr", 0x080},
+                                                         {"ns", 0x100},
+                                                         {"[200]", 0x200},
+                                                         {"[400]", 0x400},
+                                                         {"[800]", 0x800}}};
 
 }  // namespace sluice

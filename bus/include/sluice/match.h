@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // A masked match over the fields of field.def.
 //
 // Plain data, no locks: share between threads as you would a struct. Values are in network byte order throughout.
@@ -20,7 +21,8 @@ using FlowKeyBytes = std::array<uint8_t, kFlowKeySize>;
 
 class Match {
  public:
-  // `value` and `mask` have Info(field).size bytes. Value bits outside the mask are cleared.
+  // `value` and `mask` have Info(field).size bytes. Mask bits above Info(field).bits and value bits outside the mask
+  // are cleared.
   void Set(Field field, std::span<const uint8_t> value, std::span<const uint8_t> mask);
   // Exact match on a field of 1, 2, 4 or 8 bytes; `value` in host order.
   void SetExact(Field field, uint64_t value);
@@ -34,18 +36,21 @@ class Match {
   [[nodiscard]] uint64_t MaskOf(Field field) const;
   [[nodiscard]] bool Has(Field field) const;      // any mask bit set
   [[nodiscard]] bool IsExact(Field field) const;  // all significant mask bits set
+  // Bit n is set where Has(Field n).
+  [[nodiscard]] uint64_t FieldBits() const { return present_; }
 
   // Refuses what no packet can be: a field whose protocol is not matched exactly (ports without ip proto, ipv4 without
   // eth_type 0x0800, a second tag without the first, ...), named in the error ("bad_match").
   [[nodiscard]] Result<void> Validate() const;
 
-  // Packed form, as it travels (bus/README.md): for each field with a mask, in the order of field.def, one byte field
+  // Packed form, as it travels (bus/flow.md): for each field with a mask, in the order of field.def, one byte field
   // number, one byte size, value, mask. Equal matches have equal packed forms.
   [[nodiscard]] std::string Pack() const;
-  // Validates sizes and field numbers, not Validate(). Value bits outside the mask are cleared.
+  // Validates sizes and field numbers, not Validate(). Takes fields in any order, each once. Errors: "bad_match".
   static Result<Match> Unpack(std::string_view packed);
 
-  // First 16 bytes of a hash over the packed form: the same match has the same ufid on every machine and version.
+  // XXH3 (128 bits, seed 0, canonical big-endian form) of the packed form: the same match has the same ufid on every
+  // machine and version.
   [[nodiscard]] Ufid DeriveUfid() const;
 
   bool operator==(const Match&) const = default;
@@ -53,6 +58,8 @@ class Match {
  private:
   FlowKeyBytes key_{};
   FlowKeyBytes mask_{};
+  uint64_t present_ = 0;  // follows from mask_
 };
+static_assert(kFieldCount <= 64, "present_ has a bit for each field");
 
 }  // namespace sluice

@@ -1,3 +1,4 @@
+// SPDX-License-Identifier: Apache-2.0
 // 128-bit flow name (OVS: unique flow identifier).
 #pragma once
 
