@@ -43,7 +43,8 @@ enum sluice_counter {
 struct sluice_cpu {
   __u64 key[SLUICE_KEY_WORDS];    /* of the packet at hand */
   __u64 masked[SLUICE_KEY_WORDS]; /* the same under the mask that is tried */
-  __u64 best;                     /* of the search: 0, or 1 + index of the best record so far */
+  __u32 best;                     /* of the search: 0, or 1 + index of the best record so far */
+  __u32 best_priority;
   __u64 reserved[13];
   __u64 counters[SLUICE_COUNTER_SLOTS];
 };

@@ -4,10 +4,11 @@
  * shares storage. Network byte order. Bytes that a packet has no use for are 0.
  *
  * What the values are where the wire leaves room (as in OVS's flow extraction, unless said):
- * - eth_type [vlan_tci vlan_eth_type [cvlan_tci cvlan_eth_type]] in the order in which they stand in the frame. A tag is
- *   one with TPID 0x8100 or 0x88a8; a third tag is payload. Tags have 0x1000 set in *_tci; none: 0.
+ * - eth_type [vlan_tci vlan_eth_type [cvlan_tci cvlan_eth_type]] in the order in which they stand in the frame. A tag
+ * is one with TPID 0x8100 or 0x88a8; a third tag is payload. Tags have 0x1000 set in *_tci; none: 0.
  * - A type below 0x0600 is an 802.3 length; the key says 0x05ff.
- * - ipv4: version 4, header length at least 20 and inside the frame, else malformed_ipv4. Total length is not looked at.
+ * - ipv4: version 4, header length at least 20 and inside the frame, else malformed_ipv4. Total length is not looked
+ * at.
  * - ipv6_proto is what follows the extension headers (hop-by-hop 0, routing 43, destination 60, AH 51, fragment 44: up
  *   to SLUICE_IPV6_EXTENSIONS of them; what is after that is the protocol). Later fragments: 44.
  * - frag: 0 none, 1 first, 2 later (offset not 0). An IPv6 fragment header with offset 0 and no more fragments: 0.

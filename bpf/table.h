@@ -63,8 +63,8 @@ struct sluice_cache_key {
 struct sluice_stats {
   __u64 packets;
   __u64 bytes; /* of whole frames without FCS */
-  /* CLOCK_MONOTONIC (coarse) of the last packet in ns; its low SLUICE_STATS_FLAG_BITS bits hold the TCP flags seen
-   * instead, or-ed, as in tcp_flags in host order. */
+  /* jiffies of the last packet << SLUICE_STATS_FLAG_BITS | the TCP flags seen, or-ed, as in tcp_flags in host order.
+   * jiffies, because even the coarse clock costs 16 ns; sluice_clock tells user space what they are now. */
   __u64 used_and_flags;
 };
 #define SLUICE_STATS_FLAG_BITS 12
@@ -88,9 +88,9 @@ enum sluice_miss_policy { SLUICE_MISS_PASS = 0, SLUICE_MISS_DROP = 1, SLUICE_MIS
 /* In section .rodata.config: set before the load. */
 struct sluice_config {
   __u32 max_flows;
-  __u32 cache_shift; /* 64 - log2(entries of `cache`) */
-  __u32 frags;       /* not 0: the program takes packets of several buffers */
-  __u32 reserved;
+  __u32 cache_shift;                /* 64 - log2(entries of `cache`) */
+  __u32 cache_keys_mask;            /* entries of `cache_keys` - 1 */
+  __u32 frags;                      /* not 0: the program takes packets of several buffers */
   __u64 hash[SLUICE_KEY_WORDS + 1]; /* random and odd */
 };
 

@@ -31,8 +31,11 @@ struct KeyLayout {
   [[nodiscard]] bool Has(Field field) const { return members[static_cast<size_t>(field)].size != 0; }
   [[nodiscard]] std::vector<std::string> FieldNames() const;  // of those it has
 
-  // From the type that member `key` of the variable in section .sluice_meta points to. Errors: "bad_object".
+  // From the type of member `key` of the variable in section .sluice_meta. Errors: "bad_object".
   static Result<KeyLayout> FromBtf(const struct btf* btf);
 };
+
+// The enumerators ("SLUICE_ACTION_OUTPUT", ...) of the enum that member `actions` there is.
+Result<std::vector<std::string>> ActionNamesFromBtf(const struct btf* btf);
 
 }  // namespace sluice::xdp

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -44,8 +45,8 @@ struct ObjectOptions {
 class Object {
  public:
   // Errors: "no_such_object" (file), "bad_object" (not one of ours: says what is missing), "bad_option" (a size),
-  // "no_privilege" (names the capability), "memlock", "verifier" (with the log's last lines), "kernel" (lacks a
-  // feature), "system" (names the call).
+  // "no_permission" (names the capability, or the locked memory limit), "verifier" (with the log's last lines), and
+  // those of SystemError (naming what failed).
   static Result<std::unique_ptr<Object>> Load(const ObjectOptions& options);
   ~Object();
   Object(const Object&) = delete;
@@ -53,8 +54,8 @@ class Object {
 
   [[nodiscard]] const ObjectOptions& options() const { return options_; }
   [[nodiscard]] const KeyLayout& key_layout() const { return key_layout_; }
-  // The actions the object can do, by ActionName: "output", "drop", ...
-  [[nodiscard]] const std::vector<std::string>& actions() const { return actions_; }
+  // The enumerators of its action types: "SLUICE_ACTION_OUTPUT", ...
+  [[nodiscard]] const std::vector<std::string>& action_types() const { return action_types_; }
 
   // For attaching and for BPF_PROG_TEST_RUN; owned by the object.
   [[nodiscard]] int program_fd() const { return program_fd_; }
@@ -80,13 +81,13 @@ class Object {
   static const std::vector<std::string>& CounterNames();
 
   // The maps in this process's memory, for the flow table.
-  [[nodiscard]] sluice_control& control() const { return *control_; }
+  [[nodiscard]] sluice_control& control() const { return *control_.As<sluice_control>(); }
   [[nodiscard]] sluice_record* records() const { return records_.As<sluice_record>(); }
   [[nodiscard]] sluice_mask* masks() const { return masks_.As<sluice_mask>(); }
   [[nodiscard]] sluice_mask_list* mask_lists() const { return mask_lists_.As<sluice_mask_list>(); }
   [[nodiscard]] sluice_action_list* action_lists() const { return action_lists_.As<sluice_action_list>(); }
   [[nodiscard]] uint32_t action_list_count() const { return action_list_count_; }
-  [[nodiscard]] uint64_t* cache() const { return cache_.As<uint64_t>(); }
+  [[nodiscard]] std::span<uint64_t> cache() const { return {cache_.As<uint64_t>(), options_.cache_entries}; }
   [[nodiscard]] sluice_stats* stats() const { return stats_.As<sluice_stats>(); }
   [[nodiscard]] uint32_t cpu_count() const { return cpu_count_; }
 
@@ -97,20 +98,23 @@ class Object {
 
   Object() = default;
   Result<void> Open();
-  Result<void> Size();
+  Result<void> Prepare();
+  Result<void> SizeMap(const char* name, uint32_t entries);
+  Result<void> ShareMap(const char* name, int fd);
   Result<void> LoadIntoKernel();
   Result<void> MapMemory();
+  Result<Mapping> MapArray(const char* name, size_t value_size);
 
   ObjectOptions options_;
   std::unique_ptr<bpf_object, Close> object_;
   KeyLayout key_layout_;
-  std::vector<std::string> actions_;
+  std::vector<std::string> action_types_;
   int program_fd_ = -1;
   int execute_fd_ = -1;
   uint32_t cpu_count_ = 0;
   uint32_t action_list_count_ = 0;
-  sluice_control* control_ = nullptr;
-  Mapping records_, masks_, mask_lists_, action_lists_, cache_, stats_, cpus_;
+  std::unique_ptr<char[]> log_;  // the verifier's, while it loads
+  Mapping records_, masks_, mask_lists_, action_lists_, cache_, stats_, cpus_, control_;
 };
 
 }  // namespace sluice::xdp

@@ -37,6 +37,7 @@ bool InEffect(const __user_cap_data_struct* data, int number) {
 }  // namespace
 
 const Capability kCapBpf{CAP_BPF, "CAP_BPF"};
+const Capability kCapPerfmon{CAP_PERFMON, "CAP_PERFMON"};
 const Capability kCapNetAdmin{CAP_NET_ADMIN, "CAP_NET_ADMIN"};
 const Capability kCapNetRaw{CAP_NET_RAW, "CAP_NET_RAW"};
 const Capability kCapSysAdmin{CAP_SYS_ADMIN, "CAP_SYS_ADMIN"};
@@ -50,7 +51,7 @@ std::string MissingCapabilities(std::initializer_list<Capability> needed) {
   std::string missing;
   for (const auto& capability : needed) {
     if (InEffect(data, capability.number)) continue;
-    if (capability.number == CAP_BPF && InEffect(data, CAP_SYS_ADMIN)) continue;
+    if ((capability.number == CAP_BPF || capability.number == CAP_PERFMON) && InEffect(data, CAP_SYS_ADMIN)) continue;
     missing += (missing.empty() ? "" : " and ") + std::string(capability.name);
   }
   return missing;

@@ -19,12 +19,13 @@ struct Capability {
   const char* name;
 };
 extern const Capability kCapBpf;
+extern const Capability kCapPerfmon;
 extern const Capability kCapNetAdmin;
 extern const Capability kCapNetRaw;
 extern const Capability kCapSysAdmin;
 
 // Names of those that the calling thread has not in effect, "CAP_BPF and CAP_NET_ADMIN"; empty: it has all.
-// CAP_SYS_ADMIN stands in for CAP_BPF, as in the kernel.
+// CAP_SYS_ADMIN stands in for CAP_BPF and CAP_PERFMON, as in the kernel.
 std::string MissingCapabilities(std::initializer_list<Capability> needed);
 
 // SystemError, which after EPERM or EACCES also names the missing ones among `needed`.

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "object.h"
+
+#include <bpf/bpf.h>
+#include <bpf/btf.h>
+#include <bpf/libbpf.h>
+#include <sys/random.h>
+
+#include <algorithm>
+#include <bit>
+#include <cerrno>
+#include <cstdarg>
+#include <cstdio>
+#include <cstring>
+#include <mutex>
+
+#include "system.h"
+
+namespace sluice::xdp {
+namespace {
+
+constexpr size_t kLogSize = 4 << 20;
+constexpr size_t kLogLines = 6;
+constexpr uint32_t kCacheKeysPerEntry = 4;  // one of `cache_keys` for so many of `cache`
+
+Error Bad(const std::string& path, const std::string& what) { return {"bad_object", path + ": " + what}; }
+
+// What libbpf says of a failed load. Its print function is one for the process: taken for the time of a load only.
+class LibbpfWarnings {
+ public:
+  LibbpfWarnings() : lock_(Mutex()) {
+    Text() = &text_;
+    previous_ = libbpf_set_print(&Print);
+  }
+  ~LibbpfWarnings() {
+    libbpf_set_print(previous_);
+    Text() = nullptr;
+  }
+  LibbpfWarnings(const LibbpfWarnings&) = delete;
+  LibbpfWarnings& operator=(const LibbpfWarnings&) = delete;
+
+  // The first line, without libbpf's own "libbpf: ".
+  [[nodiscard]] std::string First() const {
+    std::string line = text_.substr(0, text_.find('\n'));
+    constexpr std::string_view kPrefix = "libbpf: ";
+    return line.starts_with(kPrefix) ? line.substr(kPrefix.size()) : line;
+  }
+
+ private:
+  static std::mutex& Mutex() {
+    static std::mutex mutex;
+    return mutex;
+  }
+  static std::string*& Text() {
+    thread_local std::string* text = nullptr;
+    return text;
+  }
+  static int Print(enum libbpf_print_level level, const char* format, va_list arguments) {
+    if (level != LIBBPF_WARN || Text() == nullptr) return 0;
+    char line[512];
+    const int n = vsnprintf(line, sizeof line, format, arguments);
+    *Text() += line;
+    return n;
+  }
+
+  std::lock_guard<std::mutex> lock_;
+  std::string text_;
+  libbpf_print_fn_t previous_;
+};
+
+std::string LastLines(std::string_view log) {
+  while (!log.empty() && log.back() == '\n') log.remove_suffix(1);
+  size_t start = log.size();
+  for (size_t i = 0; i < kLogLines && start != std::string_view::npos && start != 0; ++i) {
+    start = log.rfind('\n', start - 1);
+  }
+  return std::string(log.substr(start == std::string_view::npos || start == 0 ? 0 : start + 1));
+}
+
+// The share of a rate that one window has; at least one packet.
+uint32_t PerWindow(uint32_t packets_per_second) {
+  if (packets_per_second == 0) return 0;
+  const uint64_t packets = (static_cast<uint64_t>(packets_per_second) << SLUICE_UPCALL_WINDOW_BITS) / 1'000'000'000;
+  return static_cast<uint32_t>(std::max<uint64_t>(packets, 1));
+}
+
+Result<void> CheckOptions(const ObjectOptions& options) {
+  if (options.max_flows < 1 || options.max_flows > SLUICE_MAX_FLOWS) {
+    return Error{"bad_option", "max_flows is " + std::to_string(options.max_flows) + ": it must be 1 to " +
+                                   std::to_string(SLUICE_MAX_FLOWS)};
+  }
+  if (!std::has_single_bit(options.cache_entries) || options.cache_entries < 64 || options.cache_entries > 1 << 24) {
+    return Error{"bad_option", "cache_entries is " + std::to_string(options.cache_entries) +
+                                   ": it must be a power of two from 64 to " + std::to_string(1 << 24)};
+  }
+  if (options.subtable_entries < 1) return Error{"bad_option", "subtable_entries must be at least 1"};
+  return {};
+}
+
+Result<sluice_config> MakeConfig(const ObjectOptions& options) {
+  sluice_config config{};
+  config.max_flows = options.max_flows;
+  config.cache_shift = 64 - std::countr_zero(options.cache_entries);
+  config.cache_keys_mask = std::max(options.cache_entries / kCacheKeysPerEntry, 1U) - 1;
+  config.frags = options.frags ? 1 : 0;
+  if (getrandom(config.hash, sizeof config.hash, 0) != sizeof config.hash) return SystemError("getrandom", errno);
+  for (auto& factor : config.hash) factor |= 1;
+  return config;
+}
+
+}  // namespace
+
+void Object::Close::operator()(bpf_object* object) const { bpf_object__close(object); }
+
+Object::~Object() = default;
+
+Result<std::unique_ptr<Object>> Object::Load(const ObjectOptions& options) {
+  if (auto checked = CheckOptions(options); !checked) return checked.error();
+  std::unique_ptr<Object> object(new Object());  // NOLINT(cppcoreguidelines-owning-memory): the constructor is private
+  object->options_ = options;
+  for (auto step : {&Object::Open, &Object::Prepare, &Object::LoadIntoKernel, &Object::MapMemory}) {
+    if (auto done = (object.get()->*step)(); !done) return done.error();
+  }
+  return object;
+}
+
+Result<void> Object::Open() {
+  const LibbpfWarnings warnings;
+  log_ = std::unique_ptr<char[]>(new char[kLogSize]);  // not make_unique: most of it is never touched
+  log_[0] = '\0';
+  LIBBPF_OPTS(bpf_object_open_opts, open, .object_name = "sluice", .kernel_log_buf = log_.get(),
+              .kernel_log_size = kLogSize);
+  object_.reset(bpf_object__open_file(options_.path.c_str(), &open));
+  if (!object_) {
+    const int error = errno;
+    if (error == ENOENT) return Error{"no_such_object", "There is no BPF object " + options_.path};
+    const std::string said = warnings.First();
+    return Bad(options_.path, said.empty() ? std::strerror(error) : said);
+  }
+  const struct btf* btf = bpf_object__btf(object_.get());
+  if (btf == nullptr) return Bad(options_.path, "it has no BTF; compile it with -g");
+  auto layout = KeyLayout::FromBtf(btf);
+  if (!layout) return Bad(options_.path, layout.error().detail);
+  if (layout->size != SLUICE_KEY_WORDS * 8) {
+    return Bad(options_.path, "its key has " + std::to_string(layout->size) + " bytes, the records have room for " +
+                                  std::to_string(SLUICE_KEY_WORDS * 8));
+  }
+  key_layout_ = *layout;
+  auto types = ActionNamesFromBtf(btf);
+  if (!types) return Bad(options_.path, types.error().detail);
+  action_types_ = *types;
+  return {};
+}
+
+Result<void> Object::SizeMap(const char* name, uint32_t entries) {
+  bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
+  if (map == nullptr) return Bad(options_.path, std::string("it has no map ") + name);
+  if (const int error = bpf_map__set_max_entries(map, entries); error != 0) {
+    return SystemError(std::string("bpf_map__set_max_entries of ") + name, -error);
+  }
+  return {};
+}
+
+Result<void> Object::ShareMap(const char* name, int fd) {
+  if (fd < 0) return {};
+  bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
+  if (map == nullptr) return Bad(options_.path, std::string("it has no map ") + name);
+  if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
+    return SystemError(std::string("bpf_map__reuse_fd of ") + name, -error);
+  }
+  return {};
+}
+
+Result<void> Object::Prepare() {
+  cpu_count_ = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
+  const uint64_t stats = static_cast<uint64_t>(cpu_count_) * options_.max_flows;
+  if (stats > UINT32_MAX) return Error{"bad_option", "max_flows times the number of CPUs is beyond 2^32"};
+
+  auto config = MakeConfig(options_);
+  if (!config) return config.error();
+  for (auto [name, entries] :
+       std::initializer_list<std::pair<const char*, uint32_t>>{{"records", options_.max_flows},
+                                                               {"stats", static_cast<uint32_t>(stats)},
+                                                               {"cpus", cpu_count_},
+                                                               {"cache", options_.cache_entries},
+                                                               {"cache_keys", config->cache_keys_mask + 1}}) {
+    if (auto sized = SizeMap(name, entries); !sized) return sized;
+  }
+  if (auto shared = ShareMap("ports", options_.ports_fd); !shared) return shared;
+  if (auto shared = ShareMap("groups", options_.groups_fd); !shared) return shared;
+
+  bpf_map* rodata = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
+  if (rodata == nullptr) return Bad(options_.path, "it has no section .rodata.config");
+  if (bpf_map__set_initial_value(rodata, &*config, sizeof *config) != 0) {
+    return Bad(options_.path, "its .rodata.config has another size than struct sluice_config");
+  }
+  bpf_program* program = nullptr;
+  bpf_object__for_each_program(program, object_.get()) {
+    if (options_.frags) bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS);
+    if (options_.offload_ifindex != 0) bpf_program__set_ifindex(program, options_.offload_ifindex);
+  }
+  if (options_.offload_ifindex != 0) {
+    bpf_map* map = nullptr;
+    bpf_object__for_each_map(map, object_.get()) bpf_map__set_ifindex(map, options_.offload_ifindex);
+  }
+  return {};
+}
+
+Result<void> Object::LoadIntoKernel() {
+  const LibbpfWarnings warnings;
+  const int error = -bpf_object__load(object_.get());
+  const std::string log(log_.get());
+  log_.reset();
+  if (error != 0) {
+    const std::string missing = MissingCapabilities({kCapBpf, kCapPerfmon, kCapNetAdmin});
+    if ((error == EPERM || error == EACCES) && !missing.empty()) {
+      return Error{"no_permission", "Loading " + options_.path + " needs " + missing};
+    }
+    if (!log.empty()) {
+      return Error{"verifier", "The kernel's verifier refuses " + options_.path + ":\n" + LastLines(log)};
+    }
+    const std::string said = warnings.First();
+    Error result = SystemError("Loading " + options_.path + (said.empty() ? "" : " (" + said + ")"), error);
+    if (error == EPERM) result.detail += "; is the limit of locked memory (ulimit -l) too low for this kernel?";
+    if (error == ENOMEM) result.detail += "; max_flows and cache_entries say how much it takes";
+    return result;
+  }
+  bpf_program* main = bpf_object__find_program_by_name(object_.get(), "sluice_xdp");
+  bpf_program* execute = bpf_object__find_program_by_name(object_.get(), "sluice_execute");
+  if (main == nullptr || execute == nullptr) {
+    return Bad(options_.path, std::string("it has no program ") + (main == nullptr ? "sluice_xdp" : "sluice_execute"));
+  }
+  program_fd_ = bpf_program__fd(main);
+  execute_fd_ = bpf_program__fd(execute);
+  return {};
+}
+
+Result<Mapping> Object::MapArray(const char* name, size_t value_size) {
+  bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
+  if (map == nullptr) return Bad(options_.path, std::string("it has no map ") + name);
+  if (bpf_map__value_size(map) != value_size) {
+    return Bad(options_.path, std::string("the values of map ") + name + " have " +
+                                  std::to_string(bpf_map__value_size(map)) + " bytes, not " +
+                                  std::to_string(value_size));
+  }
+  const size_t page = sysconf(_SC_PAGESIZE);
+  const size_t size = (value_size * bpf_map__max_entries(map) + page - 1) / page * page;
+  void* address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+  if (address == MAP_FAILED) return SystemError(std::string("mmap of map ") + name, errno);
+  return Mapping(address, size);
+}
+
+Result<void> Object::MapMemory() {
+  struct Wanted {
+    const char* name;
+    size_t value_size;  // as the kernel spaces them: rounded up to 8
+    Mapping Object::*mapping;
+  };
+  for (const Wanted& wanted :
+       {Wanted{"records", sizeof(sluice_record), &Object::records_},
+        Wanted{"masks", sizeof(sluice_mask), &Object::masks_},
+        Wanted{"mask_lists", sizeof(sluice_mask_list), &Object::mask_lists_},
+        Wanted{"action_lists", sizeof(sluice_action_list), &Object::action_lists_},
+        Wanted{"cache", sizeof(uint64_t), &Object::cache_}, Wanted{"stats", sizeof(sluice_stats), &Object::stats_},
+        Wanted{"cpus", sizeof(sluice_cpu), &Object::cpus_},
+        Wanted{".data.control", sizeof(sluice_control), &Object::control_}}) {
+    auto mapping = MapArray(wanted.name, wanted.value_size);
+    if (!mapping) return mapping.error();
+    this->*wanted.mapping = *std::move(mapping);
+  }
+  action_list_count_ = bpf_map__max_entries(bpf_object__find_map_by_name(object_.get(), "action_lists"));
+
+  SetMissPolicy(options_.miss_policy);
+  SetUpcallRate(options_.upcall_rate);
+  return {};
+}
+
+int Object::MapFd(std::string_view name) const {
+  return bpf_object__find_map_fd_by_name(object_.get(), std::string(name).c_str());
+}
+
+void Object::SetMissPolicy(sluice_miss_policy policy) {
+  __atomic_store_n(&control().miss_policy, static_cast<uint32_t>(policy), __ATOMIC_RELEASE);
+  options_.miss_policy = policy;
+}
+
+void Object::SetUpcallRate(uint32_t packets_per_second) {
+  __atomic_store_n(&control().upcalls_per_window, PerWindow(packets_per_second), __ATOMIC_RELEASE);
+  options_.upcall_rate = packets_per_second;
+}
+
+Object::Counters Object::ReadCounters() const {
+  Counters sum;
+  const auto* cpus = cpus_.As<sluice_cpu>();
+  for (uint32_t cpu = 0; cpu < cpu_count_; ++cpu) {
+    for (uint32_t i = 0; i < SLUICE_COUNTER_END; ++i) {
+      sum.values[i] += __atomic_load_n(&cpus[cpu].counters[i], __ATOMIC_RELAXED);
+    }
+  }
+  return sum;
+}
+
+uint64_t Object::Counters::rx_packets() const {
+  uint64_t packets = values[SLUICE_COUNT_hit_cache] + values[SLUICE_COUNT_hit_table] + values[SLUICE_COUNT_miss];
+  for (int i = SLUICE_COUNT_malformed_eth; i <= SLUICE_COUNT_malformed_l4; ++i) packets += values[i];
+  return packets;
+}
+
+const std::vector<std::string>& Object::CounterNames() {
+  static const std::vector<std::string> names{
+#define SLUICE_COUNTER(name, text) #name,
+      SLUICE_COUNTERS(SLUICE_COUNTER)
+#undef SLUICE_COUNTER
+  };
+  return names;
+}
+
+}  // namespace sluice::xdp
