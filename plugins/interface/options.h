@@ -35,6 +35,8 @@ class Options {
     return Options(std::move(values));
   }
 
+  [[nodiscard]] const Map& values() const { return values_; }
+
   Result<std::string> Choice(const std::string& name, std::initializer_list<const char*> choices,
                              const std::string& otherwise) {
     known_.insert(name);

@@ -13,9 +13,6 @@
 namespace sluice::xdp {
 namespace {
 
-// What a buffer of one page leaves for the frame, drivers differing by a little.
-constexpr uint32_t kSinglePageMtu = 3498;
-
 uint32_t Flags(Mode mode) {
   switch (mode) {
     case Mode::kGeneric:

@@ -16,6 +16,10 @@ const char* ToString(Mode mode);
 // kAuto for "auto" and anything unknown.
 Mode ParseMode(const std::string& text);
 
+// The largest MTU whose frames fit into a buffer of one page, drivers differing by a little: above it a program must
+// take packets of several buffers.
+inline constexpr uint32_t kSinglePageMtu = 3498;
+
 class Attachment {
  public:
   // Attaches the program to the device, which must have none ("busy", with that one's name). Never returns one in mode

@@ -48,6 +48,7 @@ Device ReadLink(const nlmsghdr& message) {
   device.name = attributes.Text(IFLA_IFNAME);
   device.ifindex = header.ifi_index;
   device.up = (header.ifi_flags & IFF_UP) != 0;
+  device.running = (header.ifi_flags & IFF_RUNNING) != 0;
   device.mtu = static_cast<uint32_t>(attributes.Number(IFLA_MTU).value_or(0));
   device.kind = attributes.Nested(IFLA_LINKINFO).Text(IFLA_INFO_KIND);
   ReadXdp(attributes.Nested(IFLA_XDP), device);

@@ -26,7 +26,8 @@ struct Device {
   std::string kind;    // rtnetlink's: "veth", "bridge"; empty for a physical one
   std::string driver;  // ethtool's; empty where it has none
   uint32_t mtu = 0;
-  bool up = false;  // administratively
+  bool up = false;       // administratively
+  bool running = false;  // and at the other end
   uint32_t rx_queues = 1;
   uint32_t tx_queues = 1;
   std::optional<uint64_t> xdp_features;  // absent: the kernel is older than 6.3

@@ -26,7 +26,7 @@ const char* ReasonOf(int error) {
     case ENOSYS:
       return "not_supported";
     default:
-      return "system_call";
+      return "system";
   }
 }
 

@@ -10,7 +10,7 @@
 namespace sluice::xdp {
 
 // `what` failed with errno `error` (positive): "WHAT: No such device". The reason is "no_permission", "no_such_device",
-// "busy", "not_supported" or "system_call".
+// "busy", "not_supported" or "system".
 Error SystemError(const std::string& what, int error);
 
 // A capability (CAP_*) with its name.

@@ -143,6 +143,15 @@ Preparation PrepareDevice(const Device& device, bool generic) {
   return result;
 }
 
+uint32_t LargestMtu(const Device& device) {
+  uint32_t mtu = device.mtu;
+  if (!device.IsVeth()) return mtu;
+  (void)AtPeer(device, [&](const Result<Device>& peer, const std::string&) {
+    if (peer) mtu = std::max(mtu, peer->mtu);
+  });
+  return mtu;
+}
+
 namespace {
 
 Result<void> UndoOn(const std::string& device, bool peer, const std::vector<SettingChange>& changes) {

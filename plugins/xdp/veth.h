@@ -32,6 +32,9 @@ struct Preparation {
 // generic mode. Call it with the program attached.
 Preparation PrepareDevice(const Device& device, bool generic);
 
+// The larger of the device's MTU and, where it is a veth, its peer's (from which come the frames).
+uint32_t LargestMtu(const Device& device);
+
 // Turns back those that are still as we set them. What no longer exists needs no turning back.
 Result<void> UndoChanges(const std::string& device, const std::vector<SettingChange>& changes);
 

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow_store.h"
+
+#include <algorithm>
+#include <ctime>
+#include <utility>
+
+#include "sluice/flow_text.h"
+
+namespace sluice::xdp {
+namespace {
+
+constexpr size_t kMostQueued = 1024;
+
+uint64_t MonotonicNs() {
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC, &now);
+  return static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+}
+
+// A system call that fails is a failure; everything else is a refusal.
+v1::OffloadState StateOf(const Error& error) { return error.reason == "system" ? v1::FAILED : v1::REFUSED; }
+
+v1::Verdict& AddVerdict(v1::FromPlugin& reply, const Ufid& ufid, uint64_t instance, uint64_t seq) {
+  v1::Verdict& verdict = *reply.add_verdicts();
+  verdict.set_ufid(std::string(ufid.AsBytes()));
+  verdict.set_instance(instance);
+  verdict.set_seq(seq);
+  return verdict;
+}
+
+void AddRefusal(v1::FromPlugin& reply, const Ufid& ufid, uint64_t instance, uint64_t seq, const Error& error) {
+  v1::Verdict& verdict = AddVerdict(reply, ufid, instance, seq);
+  verdict.set_state(StateOf(error));
+  verdict.set_reason(error.reason);
+  verdict.set_detail(error.detail);
+  verdict.set_time_ns(MonotonicNs());
+}
+
+}  // namespace
+
+Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const {
+  const auto match = Match::Unpack(put.packed_match());
+  if (!match) return match.error();
+  const auto compiled = CompileMatch(*match, layout_);
+  if (!compiled) return compiled.error();
+  if (compiled->in_port) {
+    const Port* port = ports_->ByNumber(*compiled->in_port);
+    if (port == nullptr) {
+      const auto name = ports_->Name(*compiled->in_port);
+      return Error{"no_such_port", name ? "in_port " + *name + " has no device at present"
+                                        : "in_port " + std::to_string(*compiled->in_port) + " is not a port of XDP's"};
+    }
+    targets.push_back(port->serial());
+  } else {
+    ports_->ForEach([&](const Port& port) { targets.push_back(port.serial()); });
+    if (targets.empty()) return Error{"no_such_port", "there is no port yet"};
+  }
+  const auto actions = ParseActions(put.actions(), *ports_);
+  if (!actions) return actions.error();
+  auto steps = CompileActions(*actions, *groups_);
+  if (!steps) return steps.error();
+  return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps), 0};
+}
+
+void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply) {
+  const auto ufid = Ufid::FromBytes(put.ufid());
+  if (!ufid) return;  // the core does not send such
+  auto known = by_ufid_.find(*ufid);
+  if (known != by_ufid_.end() && flows_[known->second].queued) Flush(reply);
+  known = by_ufid_.find(*ufid);
+
+  std::vector<uint64_t> targets;
+  auto spec = Compile(put, targets);
+  if (!spec) {
+    if (known != by_ufid_.end()) Withdraw(known->second);
+    AddRefusal(reply, *ufid, put.instance(), seq, spec.error());
+    return;
+  }
+  Queued queued{0, seq, std::move(*spec), std::move(targets), {}, {}, {}, false};
+  if (known != by_ufid_.end()) {
+    queued.old_flow = known->second;
+    queued.old = std::exchange(flows_[known->second].placements, {});
+    flows_[known->second].queued = true;
+  }
+  if (known != by_ufid_.end() && flows_[known->second].instance == put.instance()) {
+    queued.flow = known->second;
+  } else {
+    if (known != by_ufid_.end()) flows_[known->second].linked = false;
+    queued.flow = NewFlow(*ufid, put.instance());
+    by_ufid_[*ufid] = queued.flow;
+  }
+  Flow& flow = flows_[queued.flow];
+  flow.queued = true;
+  flow.stale = false;
+  queued.spec.cookie = CookieOf(queued.flow);
+  queue_.push_back(std::move(queued));
+  if (queue_.size() >= kMostQueued) Flush(reply);
+}
+
+void FlowStore::Flush(v1::FromPlugin& reply) {
+  if (queue_.empty()) return;
+  std::map<uint64_t, std::vector<size_t>> by_port;
+  for (size_t i = 0; i < queue_.size(); ++i) {
+    for (const uint64_t serial : queue_[i].targets) by_port[serial].push_back(i);
+  }
+  for (const auto& [serial, queued] : by_port) {
+    Port* port = ports_->BySerial(serial);
+    if (port != nullptr) PutInto(*port, queued);
+  }
+  const uint64_t now = MonotonicNs();
+  auto queue = std::exchange(queue_, {});
+  for (Queued& put : queue) Conclude(put, now, reply);
+}
+
+void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
+  std::vector<FlowSpec> specs;
+  specs.reserve(queued.size());
+  for (const size_t i : queued) specs.push_back(queue_[i].spec);
+  const auto results = port.table().PutMany(specs);
+  for (size_t i = 0; i < queued.size(); ++i) {
+    Queued& put = queue_[queued[i]];
+    if (results[i]) {
+      flows_[put.flow].placements.push_back({port.serial(), *results[i]});
+    } else if (!put.failed) {
+      put.failed = true;
+      put.error = results[i].error();
+      if (put.targets.size() > 1) put.error.detail = "port " + ports_->NameOf(port) + ": " + put.error.detail;
+    }
+  }
+}
+
+void FlowStore::Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply) {
+  flows_[put.flow].queued = false;
+  if (put.old_flow) {
+    flows_[*put.old_flow].queued = false;
+    Retire(*put.old_flow, std::move(put.old));
+    if (*put.old_flow != put.flow) FreeIfDone(*put.old_flow);
+  }
+  const Flow& flow = flows_[put.flow];
+  if (put.failed) {
+    AddRefusal(reply, flow.ufid, flow.instance, put.seq, put.error);
+    Withdraw(put.flow);
+    return;
+  }
+  v1::Verdict& verdict = AddVerdict(reply, flow.ufid, flow.instance, put.seq);
+  verdict.set_state(v1::INSTALLED);
+  verdict.set_time_ns(now_ns);
+}
+
+void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& reply) {
+  const auto ufid = Ufid::FromBytes(del.ufid());
+  if (!ufid) return;
+  Flush(reply);
+  const auto known = by_ufid_.find(*ufid);
+  if (known == by_ufid_.end() || flows_[known->second].instance != del.instance()) {
+    to_tell_.push_back({*ufid, del.instance(), seq, true, {}});  // not here: gone already
+    return;
+  }
+  Flow& flow = flows_[known->second];
+  flow.confirm = true;
+  flow.del_seq = seq;
+  Withdraw(known->second);
+}
+
+void FlowStore::Retire(uint32_t flow, std::vector<Placement> placements) {
+  for (const Placement& placement : placements) {
+    Port* port = ports_->BySerial(placement.port);
+    if (port == nullptr) continue;
+    ++flows_[flow].retiring;
+    port->table().Delete(placement.id);
+  }
+}
+
+void FlowStore::Withdraw(uint32_t index) {
+  Flow& flow = flows_[index];
+  if (flow.linked) by_ufid_.erase(flow.ufid);
+  flow.linked = false;
+  Retire(index, std::exchange(flow.placements, {}));
+  FreeIfDone(index);
+}
+
+uint32_t FlowStore::NewFlow(const Ufid& ufid, uint64_t instance) {
+  if (free_.empty()) {
+    free_.push_back(static_cast<uint32_t>(flows_.size()));
+    flows_.emplace_back();
+  }
+  const uint32_t index = free_.back();
+  free_.pop_back();
+  Flow& flow = flows_[index];
+  flow.ufid = ufid;
+  flow.instance = instance;
+  flow.linked = true;
+  return index;
+}
+
+void FlowStore::FreeIfDone(uint32_t index) {
+  const Flow& flow = flows_[index];
+  if (flow.linked || flow.queued || flow.retiring != 0) return;
+  if (flow.confirm) to_tell_.push_back({flow.ufid, flow.instance, flow.del_seq, true, {}});
+  const uint32_t generation = flow.generation + 1;
+  flows_[index] = Flow{};
+  flows_[index].generation = generation == 0 ? 1 : generation;
+  free_.push_back(index);
+}
+
+FlowStore::Flow* FlowStore::FlowOf(uint64_t cookie) {
+  const auto index = static_cast<uint32_t>(cookie);
+  if (index >= flows_.size() || flows_[index].generation != cookie >> 32) return nullptr;
+  return &flows_[index];
+}
+
+const FlowStore::Flow* FlowStore::FlowOf(uint64_t cookie) const { return const_cast<FlowStore*>(this)->FlowOf(cookie); }
+
+void FlowStore::OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) {
+  Flow* flow = FlowOf(cookie);
+  if (flow == nullptr || flow->retiring == 0) return;
+  AddStats(*flow, rest);
+  --flow->retiring;
+  FreeIfDone(static_cast<uint32_t>(cookie));
+}
+
+void FlowStore::MarkStale() {
+  for (const auto& [ufid, index] : by_ufid_) flows_[index].stale = true;
+}
+
+void FlowStore::WithdrawStale() {
+  std::vector<uint32_t> stale;
+  for (const auto& [ufid, index] : by_ufid_) {
+    if (flows_[index].stale) stale.push_back(index);
+  }
+  for (const uint32_t index : stale) Withdraw(index);
+}
+
+void FlowStore::WithdrawAll() {
+  MarkStale();
+  WithdrawStale();
+}
+
+void FlowStore::AddStats(const Flow& flow, const FlowStatsDelta& delta) {
+  if (delta.packets == 0) return;
+  to_tell_.push_back({flow.ufid, flow.instance, 0, false, delta});
+}
+
+void FlowStore::CollectStats() {
+  ports_->ForEach([&](Port& port) { CollectStats(port); });
+}
+
+void FlowStore::CollectStats(Port& port) {
+  port.table().ForEachChangedStats([&](uint64_t cookie, const FlowStatsDelta& delta) {
+    const Flow* flow = FlowOf(cookie);
+    if (flow != nullptr) AddStats(*flow, delta);
+  });
+}
+
+bool FlowStore::Tell(v1::FromPlugin& out, size_t most) {
+  for (; most != 0 && !to_tell_.empty(); --most) {
+    const ToTell& next = to_tell_.front();
+    if (next.deleted) {
+      v1::Verdict& verdict = AddVerdict(out, next.ufid, next.instance, next.del_seq);
+      verdict.set_deleted(true);
+      verdict.set_time_ns(MonotonicNs());
+    } else {
+      v1::FlowStats& stats = *out.add_stats();
+      stats.set_ufid(std::string(next.ufid.AsBytes()));
+      stats.set_instance(next.instance);
+      stats.set_packets(next.delta.packets);
+      stats.set_bytes(next.delta.bytes);
+      stats.set_used_ns(next.delta.used_ns);
+      stats.set_tcp_flags(next.delta.tcp_flags);
+    }
+    to_tell_.pop_front();
+  }
+  return !to_tell_.empty();
+}
+
+std::optional<Ufid> FlowStore::FlowOfRecord(Port& port, uint32_t record) const {
+  uint64_t cookie = 0;
+  if (!port.table().FindRecord(record, cookie)) return std::nullopt;
+  const Flow* flow = FlowOf(cookie);
+  return flow == nullptr ? std::nullopt : std::optional(flow->ufid);
+}
+
+}  // namespace sluice::xdp

@@ -1,0 +1,124 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flows of this plugin: which ports' tables each is in, and what there is still to tell about it.
+//
+// A flow whose in_port is named is in that port's table; one without, in the tables of all ports. It is installed when
+// it is in all of them, and in none of them if one refuses. A change puts the new before it deletes the old, so that
+// packets always meet one of the two.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <unordered_map>
+#include <vector>
+
+#include "flow_compiler.h"
+#include "flow_table.h"
+#include "groups.h"
+#include "ports.h"
+#include "sluice/sluice.pb.h"
+#include "sluice/ufid.h"
+
+namespace sluice::xdp {
+
+// Session thread.
+class FlowStore : public FlowTable::Listener {
+ public:
+  // None is touched before Start; both must outlive the store's use.
+  FlowStore() = default;
+  void Start(Ports& ports, Groups& groups, const KeyLayout& layout) {
+    ports_ = &ports;
+    groups_ = &groups;
+    layout_ = layout;
+  }
+
+  // Several in a row are installed together, by Flush at the latest; verdicts go into `reply`.
+  void Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply);
+  void Flush(v1::FromPlugin& reply);
+  // The verdict `deleted` follows through Tell, when no packet can have the flow any more.
+  void Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& reply);
+
+  void MarkStale();
+  void WithdrawStale();
+  void WithdrawAll();
+
+  // Reads what was counted since the last time, for Tell.
+  void CollectStats();
+  void CollectStats(Port& port);
+  // Moves what there is to tell into `out`, in its order, `most` things at most. True: there is more.
+  bool Tell(v1::FromPlugin& out, size_t most);
+  [[nodiscard]] bool HasMoreToTell() const { return !to_tell_.empty(); }
+
+  // The flow whose actions sent an upcall.
+  [[nodiscard]] std::optional<Ufid> FlowOfRecord(Port& port, uint32_t record) const;
+  [[nodiscard]] size_t size() const { return by_ufid_.size(); }
+
+  void OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) override;
+
+ private:
+  struct Placement {
+    uint64_t port;  // its serial; where that port is gone, so is the placement
+    FlowId id;
+  };
+  struct Flow {
+    Ufid ufid;
+    uint64_t instance = 0;
+    uint64_t del_seq = 0;
+    uint32_t generation = 1;  // tells uses of this place apart
+    uint32_t retiring = 0;    // deleted placements not reclaimed yet
+    bool linked = false;      // by_ufid_ names it
+    bool queued = false;
+    bool stale = false;
+    bool confirm = false;  // when the last placement is reclaimed, tell that it is deleted
+    std::vector<Placement> placements;
+  };
+  // A put that waits for Flush.
+  struct Queued {
+    uint32_t flow;
+    uint64_t seq;
+    FlowSpec spec;
+    std::vector<uint64_t> targets;     // ports' serials
+    std::vector<Placement> old;        // to be deleted afterwards
+    std::optional<uint32_t> old_flow;  // whose they are
+    Error error;                       // of the first table that refused
+    bool failed = false;
+  };
+  struct ToTell {
+    Ufid ufid;
+    uint64_t instance;
+    uint64_t del_seq;
+    bool deleted;
+    FlowStatsDelta delta;
+  };
+
+  Result<FlowSpec> Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const;
+  uint32_t NewFlow(const Ufid& ufid, uint64_t instance);
+  void Free(uint32_t index);
+  void Retire(uint32_t flow, std::vector<Placement> placements);
+  // Removes it from the tables and from by_ufid_; tells `deleted` in the end if confirm is set.
+  void Withdraw(uint32_t index);
+  void FreeIfDone(uint32_t index);
+  void PutInto(Port& port, const std::vector<size_t>& queued);
+  void Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply);
+  void AddStats(const Flow& flow, const FlowStatsDelta& delta);
+  [[nodiscard]] uint64_t CookieOf(uint32_t index) const {
+    return static_cast<uint64_t>(flows_[index].generation) << 32 | index;
+  }
+  // nullptr where the flow of that cookie is no more.
+  [[nodiscard]] Flow* FlowOf(uint64_t cookie);
+  [[nodiscard]] const Flow* FlowOf(uint64_t cookie) const;
+
+  Ports* ports_ = nullptr;
+  Groups* groups_ = nullptr;
+  KeyLayout layout_;
+  std::deque<Flow> flows_;
+  std::vector<uint32_t> free_;
+  std::unordered_map<Ufid, uint32_t> by_ufid_;
+  std::vector<Queued> queue_;
+  std::deque<ToTell> to_tell_;
+};
+
+}  // namespace sluice::xdp

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: Apache-2.0
+// What outlives the plugin: which settings of devices it changed (a file in the daemon's run directory, so that even
+// after a crash they can be turned back), and the pins under which a port goes on forwarding while no plugin is loaded.
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "sluice/error.h"
+#include "veth.h"
+
+namespace sluice::xdp {
+
+// Makes sure that /sys/fs/bpf is a bpffs, mounting one where that is allowed.
+Result<void> EnsureBpffs();
+
+class KeptState {
+ public:
+  struct Entry {
+    int ifindex = 0;  // the device was this one; another of the same name has nothing to do with it
+    std::vector<SettingChange> changes;
+    bool pinned = false;
+  };
+
+  // `name`: the plugin's in this daemon. Reads what an earlier one left; nothing to read is no error.
+  KeptState(const std::string& run_dir, const std::string& name);
+
+  [[nodiscard]] const std::map<std::string, Entry>& entries() const { return entries_; }
+  // nullptr: nothing is kept about the port, or it was another device.
+  [[nodiscard]] const Entry* Find(const std::string& port, int ifindex) const;
+  // Both write the file.
+  void Set(const std::string& port, Entry entry);
+  void Erase(const std::string& port);
+  // Turns back the settings, removes the pin and the entry: as if the port had never been.
+  Result<void> Withdraw(const std::string& port);
+
+  // In bpffs; the directory is there once MakePinDirectory has returned without an error.
+  [[nodiscard]] std::string PinPath(int ifindex) const;
+  [[nodiscard]] Result<void> MakePinDirectory() const;
+  // And of the directory, if it is empty then.
+  void RemovePin(int ifindex) const;
+
+ private:
+  void Read();
+  void Write() const;
+
+  std::string file_;
+  std::string pin_directory_;
+  std::map<std::string, Entry> entries_;  // by port
+};
+
+}  // namespace sluice::xdp

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "port.h"
+
+#include <bpf/bpf.h>
+
+#include <algorithm>
+#include <atomic>
+#include <utility>
+
+#include "interface/options.h"
+#include "packet_out.h"
+
+namespace sluice::xdp {
+namespace {
+
+const char* PolicyName(sluice_miss_policy policy) {
+  switch (policy) {
+    case SLUICE_MISS_PASS:
+      return "pass";
+    case SLUICE_MISS_DROP:
+      return "drop";
+    default:
+      return "upcall";
+  }
+}
+
+sluice_miss_policy ParsePolicy(const std::string& text) {
+  if (text == "pass") return SLUICE_MISS_PASS;
+  return text == "drop" ? SLUICE_MISS_DROP : SLUICE_MISS_UPCALL;
+}
+
+uint64_t NextSerial() {
+  static std::atomic<uint64_t> last = 0;
+  return ++last;
+}
+
+uint32_t ProgramId(int program_fd) {
+  bpf_prog_info info{};
+  uint32_t size = sizeof(info);
+  return bpf_obj_get_info_by_fd(program_fd, &info, &size) == 0 ? info.id : 0;
+}
+
+}  // namespace
+
+Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string>& options,
+                                         const PortSettings& defaults) {
+  Options from(options);
+  const auto mode = from.Choice("mode", {"auto", "native", "generic", "offload"}, xdp::ToString(defaults.mode));
+  if (!mode) return mode.error();
+  const auto miss = from.Choice("miss", {"pass", "drop", "upcall"}, PolicyName(defaults.miss));
+  if (!miss) return miss.error();
+  const auto max_flows = from.Number("max_flows", defaults.max_flows, 1, SLUICE_MAX_FLOWS);
+  if (!max_flows) return max_flows.error();
+  const auto upcall_rate = from.Number("upcall_rate", defaults.upcall_rate, 0, UINT32_MAX);
+  if (!upcall_rate) return upcall_rate.error();
+  const auto known = from.CheckUnknown();
+  if (!known) return known.error();
+  return PortSettings{ParseMode(*mode), ParsePolicy(*miss), static_cast<uint32_t>(*max_flows),
+                      static_cast<uint32_t>(*upcall_rate)};
+}
+
+Port::Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings)
+    : context_(context), name_(std::move(name)), number_(number), settings_(settings), serial_(NextSerial()) {}
+
+Port::~Port() {
+  attachment_.reset();
+  if (is_output_) context_.groups.ClearPort(number_);
+}
+
+Result<std::unique_ptr<Port>> Port::Open(const PortContext& context, const std::string& name, uint32_t number,
+                                         const PortSettings& settings) {
+  std::unique_ptr<Port> port(new Port(context, name, number, settings));
+  auto device = QueryDevice(name);
+  if (!device) return device.error();
+  port->device_ = std::move(*device);
+  for (const auto step : {&Port::Load, &Port::OpenSockets, &Port::Attach, &Port::BecomeOutput}) {
+    const auto done = (*port.*step)();
+    if (!done) return done.error();
+  }
+  port->Prepare();
+  return port;
+}
+
+Result<void> Port::Load() {
+  frags_ = LargestMtu(device_) > kSinglePageMtu;
+  ObjectOptions options;
+  options.path = context_.object_path;
+  options.max_flows = settings_.max_flows;
+  options.subtable_entries = std::min(options.subtable_entries, settings_.max_flows);
+  options.miss_policy = settings_.miss;
+  options.upcall_rate = settings_.upcall_rate;
+  options.frags = frags_;
+  options.offload_ifindex = settings_.mode == Mode::kOffload ? static_cast<uint32_t>(device_.ifindex) : 0;
+  options.ports_fd = context_.groups.ports_fd();
+  options.groups_fd = context_.groups.groups_fd();
+  auto object = Object::Load(options);
+  if (!object && settings_.mode == Mode::kOffload) {
+    return Error{"not_supported", name_ + " (driver " + device_.driver +
+                                      ") does not take the program for offload: " + object.error().detail};
+  }
+  if (!object) return object.error();
+  object_ = std::move(*object);
+  auto table = MakeFlowTable(*object_, context_.reclaimer, context_.listener);
+  if (!table) return table.error();
+  table_ = std::move(*table);
+  return {};
+}
+
+// Redirected-in frames may be on any queue, so each has its socket.
+Result<void> Port::OpenSockets() {
+  for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
+    auto socket = XskSocket::Open(name_, queue);
+    Result<void> opened = socket ? (*socket)->Register(object_->xsks_fd()) : Result<void>(socket.error());
+    if (!opened && settings_.miss == SLUICE_MISS_UPCALL) return opened;
+    if (!opened) {
+      warnings_.push_back("upcalls are lost: " + opened.error().detail);
+      return {};
+    }
+    sockets_.push_back(std::move(*socket));
+  }
+  if (frags_) {
+    warnings_.push_back("packets of more than " + std::to_string(XskSocket::kFrameSize - 256) +
+                        " bytes cannot go up as upcalls");
+  }
+  return {};
+}
+
+Result<void> Port::Attach() {
+  const auto* kept = context_.kept.Find(name_, device_.ifindex);
+  if (kept != nullptr && kept->pinned) {
+    auto attachment = Attachment::FromPin(context_.kept.PinPath(device_.ifindex), device_);
+    if (attachment && (settings_.mode == Mode::kAuto || settings_.mode == attachment->mode())) {
+      attachment_ = std::move(*attachment);
+      taking_over_ = true;
+      return {};
+    }
+    // Not to be used as it is: what it holds is let go.
+    context_.kept.RemovePin(device_.ifindex);
+    attachment = Error{};
+    context_.kept.Set(name_, {device_.ifindex, kept->changes, false});
+    auto device = QueryDevice(name_);
+    if (!device) return device.error();
+    device_ = std::move(*device);
+  }
+  std::string native_refusal;
+  auto attachment = Attachment::Attach(device_, object_->program_fd(), settings_.mode, &native_refusal);
+  if (!attachment) return attachment.error();
+  attachment_ = std::move(*attachment);
+  if (!native_refusal.empty()) warnings_.push_back("in generic mode, which is slow, since: " + native_refusal);
+  return {};
+}
+
+Result<void> Port::BecomeOutput() {
+  auto set = context_.groups.SetPort(number_, static_cast<uint32_t>(device_.ifindex));
+  is_output_ = static_cast<bool>(set);
+  return set;
+}
+
+void Port::Prepare() {
+  preparation_ = PrepareDevice(device_, attachment_->mode() == Mode::kGeneric);
+  // What an earlier run, or an earlier look at the device, changed is still ours to turn back.
+  const auto* kept = context_.kept.Find(name_, device_.ifindex);
+  KeptState::Entry entry{device_.ifindex, preparation_.changes, false};
+  if (kept != nullptr) {
+    entry.pinned = kept->pinned;
+    for (const auto& change : kept->changes) {
+      if (std::find(entry.changes.begin(), entry.changes.end(), change) == entry.changes.end()) {
+        entry.changes.push_back(change);
+      }
+    }
+  }
+  preparation_.changes = entry.changes;
+  context_.kept.Set(name_, std::move(entry));
+  // Whether frames can be sent out of it is known once XDP, or GRO, is there.
+  const auto device = QueryDevice(device_.ifindex);
+  if (device) device_.xdp_features = device->xdp_features;
+  if (device_.xdp_features && (*device_.xdp_features & kXdpNdoXmit) == 0) {
+    preparation_.warnings.push_back("its driver (" + device_.driver +
+                                    ") takes no frames from ports in native mode: flows to it from those are lost");
+  }
+}
+
+bool Port::Refresh(std::string* why) {
+  auto device = QueryDevice(name_);
+  if (!device || device->ifindex != device_.ifindex) {
+    *why = "the device " + name_ + " is gone";
+    return false;
+  }
+  if (device->program_id == 0 && !taking_over_) {
+    *why = "its XDP program was taken off by somebody else";
+    return false;
+  }
+  const bool changed = device->up != device_.up || device->running != device_.running || device->mtu != device_.mtu;
+  device_ = std::move(*device);
+  if (changed) Prepare();
+  return true;
+}
+
+Result<void> Port::TakeOver() {
+  if (!taking_over_) return {};
+  auto replaced = attachment_->Replace(object_->program_fd(), name_);
+  if (!replaced) return replaced;
+  taking_over_ = false;
+  context_.kept.RemovePin(device_.ifindex);
+  context_.kept.Set(name_, {device_.ifindex, preparation_.changes, false});
+  return {};
+}
+
+Result<void> Port::Withdraw() {
+  attachment_.reset();
+  if (is_output_) context_.groups.ClearPort(number_);
+  is_output_ = false;
+  return context_.kept.Withdraw(name_);
+}
+
+Result<void> Port::Keep() {
+  auto pinned = context_.kept.MakePinDirectory();
+  // A port that was never taken over has its pin still.
+  if (pinned && !taking_over_) pinned = attachment_->Pin(context_.kept.PinPath(device_.ifindex));
+  if (!pinned) return pinned;
+  context_.kept.Set(name_, {device_.ifindex, preparation_.changes, true});
+  // Programs of this and other ports go on sending to it.
+  is_output_ = false;
+  return {};
+}
+
+Result<void> Port::PacketOut(std::string_view packet, std::optional<uint32_t> record) {
+  ++packet_out_;
+  auto sent = RunLive(record ? object_->execute_fd() : object_->program_fd(), device_.ifindex, packet, record);
+  if (!sent) ++packet_out_failed_;
+  return sent;
+}
+
+void Port::FillInfo(v1::Port& port) const {
+  auto& info = *port.mutable_info();
+  info["mode"] = xdp::ToString(attachment_->mode());
+  info["miss"] = PolicyName(settings_.miss);
+  info["ifindex"] = std::to_string(device_.ifindex);
+  info["driver"] = device_.driver.empty() ? device_.kind : device_.driver;
+  info["mtu"] = std::to_string(device_.mtu);
+  info["queues"] = std::to_string(device_.rx_queues);
+  info["max_flows"] = std::to_string(settings_.max_flows);
+  info["upcall_rate"] = std::to_string(settings_.upcall_rate);
+  info["program"] = std::to_string(ProgramId(object_->program_fd()));
+  if (frags_) info["frags"] = "yes";
+  if (taking_over_) info["taking_over"] = "the program of an earlier run forwards until all flows are in";
+  if (!preparation_.peer.empty()) info["peer"] = preparation_.peer;
+  if (!preparation_.changes.empty()) info["changed"] = preparation_.Changed();
+  std::string warning;
+  for (const auto* warnings : {&warnings_, &preparation_.warnings}) {
+    for (const auto& each : *warnings) warning += (warning.empty() ? "" : "; ") + each;
+  }
+  if (!warning.empty()) info["warning"] = warning;
+}
+
+void Port::FillCounters(v1::Port& port) const {
+  auto& counters = *port.mutable_counters();
+  const auto values = object_->ReadCounters();
+  const auto& names = Object::CounterNames();
+  for (size_t i = 0; i < names.size(); ++i) counters[names[i]] = values.values[i];
+  counters["rx_packets"] = values.rx_packets();
+  XskSocket::Statistics sum;
+  for (const auto& socket : sockets_) {
+    const auto one = socket->ReadStatistics();
+    sum.received += one.received;
+    sum.ring_full += one.ring_full;
+    sum.dropped += one.dropped;
+  }
+  counters["upcall_received"] = sum.received;
+  counters["upcall_ring_full"] = sum.ring_full;
+  counters["upcall_dropped"] = sum.dropped;
+  counters["packet_out"] = packet_out_;
+  counters["packet_out_failed"] = packet_out_failed_;
+  const auto usage = table_->usage();
+  counters["flows"] = usage.flows;
+  counters["masks"] = usage.masks;
+}
+
+}  // namespace sluice::xdp

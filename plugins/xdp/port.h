@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+// A port with its device there: the loaded object, its flow table, its AF_XDP sockets, and its hold on the device.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "af_xdp.h"
+#include "attachment.h"
+#include "device.h"
+#include "flow_table.h"
+#include "groups.h"
+#include "kept_state.h"
+#include "object.h"
+#include "reclaimer.h"
+#include "sluice/error.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice::xdp {
+
+// plugins/xdp/README.md, "Ports", lists the options.
+struct PortSettings {
+  Mode mode = Mode::kAuto;
+  sluice_miss_policy miss = SLUICE_MISS_UPCALL;
+  uint32_t max_flows = 65536;
+  uint32_t upcall_rate = 10000;
+  bool operator==(const PortSettings&) const = default;
+
+  // Over `defaults`. Errors: "unknown_option", "bad_option", naming it.
+  static Result<PortSettings> Parse(const std::map<std::string, std::string>& options, const PortSettings& defaults);
+};
+
+// What all ports of a plugin share. All outlives every Port.
+struct PortContext {
+  std::string object_path;
+  Groups& groups;
+  Reclaimer& reclaimer;
+  FlowTable::Listener& listener;
+  KeptState& kept;
+};
+
+// Session thread. Destroyed, it detaches its program and leaves `groups`, but turns no setting back: that is
+// Withdraw's.
+class Port {
+ public:
+  // Loads, attaches and prepares the device `name`, or fails with everything as before. Where a pin of an earlier
+  // plugin still forwards on the device, that goes on until TakeOver.
+  static Result<std::unique_ptr<Port>> Open(const PortContext& context, const std::string& name, uint32_t number,
+                                            const PortSettings& settings);
+  ~Port();
+  Port(const Port&) = delete;
+  Port& operator=(const Port&) = delete;
+
+  [[nodiscard]] uint32_t number() const { return number_; }
+  [[nodiscard]] const Device& device() const { return device_; }
+  [[nodiscard]] FlowTable& table() { return *table_; }
+  // Unlike any other's that was or will be in this process.
+  [[nodiscard]] uint64_t serial() const { return serial_; }
+
+  // The device's link changed somehow. False: it is gone, or our program was taken off; *why says which.
+  bool Refresh(std::string* why);
+  [[nodiscard]] bool IsTakingOver() const { return taking_over_; }
+  // Flows are in: packets meet our program from now on. Nothing to do unless Open found a pin.
+  Result<void> TakeOver();
+  // Undoes everything that adding the port did.
+  Result<void> Withdraw();
+  // Lets the program go on without us.
+  Result<void> Keep();
+
+  // A packet as received here; through the flow table, or by the record's actions alone.
+  Result<void> PacketOut(std::string_view packet, std::optional<uint32_t> record);
+  // One that did not come as far.
+  void CountFailedPacketOut() { ++packet_out_failed_; }
+
+  // AF_XDP.
+  [[nodiscard]] const std::vector<std::unique_ptr<XskSocket>>& sockets() const { return sockets_; }
+
+  void FillInfo(v1::Port& port) const;
+  void FillCounters(v1::Port& port) const;
+
+ private:
+  Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings);
+  Result<void> Load();
+  Result<void> OpenSockets();
+  Result<void> Attach();
+  Result<void> BecomeOutput();
+  void Prepare();
+
+  PortContext context_;
+  std::string name_;
+  uint32_t number_;
+  PortSettings settings_;
+  uint64_t serial_;
+  Device device_;
+  bool frags_ = false;
+  std::unique_ptr<Object> object_;
+  std::unique_ptr<FlowTable> table_;
+  std::vector<std::unique_ptr<XskSocket>> sockets_;
+  std::optional<Attachment> attachment_;
+  bool taking_over_ = false;
+  bool is_output_ = false;
+  Preparation preparation_;
+  std::vector<std::string> warnings_;
+  uint64_t packet_out_ = 0;
+  uint64_t packet_out_failed_ = 0;
+};
+
+}  // namespace sluice::xdp

@@ -1,0 +1,224 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "ports.h"
+
+#include <algorithm>
+
+namespace sluice::xdp {
+
+Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
+  const std::map<std::string, std::string> options(port.options().begin(), port.options().end());
+  bool renumbered = false;
+  // Two ports of one number can only be while the core tells everything anew: the older one is of its past.
+  for (auto slot = slots_.begin(); slot != slots_.end();) {
+    const bool same_name = slot->first == port.name();
+    if (same_name == (slot->second.number == port.number())) {
+      ++slot;
+      continue;
+    }
+    renumbered = true;
+    Close(slot->second, !same_name);
+    slot = slots_.erase(slot);
+  }
+  auto found = slots_.find(port.name());
+  if (found != slots_.end() && found->second.options == options && found->second.state == "up") {
+    found->second.stale = false;
+    Report(port.name(), found->second, out);
+    return renumbered ? Outcome::kRenumbered : Outcome::kSame;
+  }
+  if (found != slots_.end()) {
+    Close(found->second, true);
+    slots_.erase(found);
+  }
+  Slot& slot = slots_[port.name()];
+  slot.number = port.number();
+  slot.options = options;
+  const auto settings = PortSettings::Parse(options, defaults_);
+  if (settings) {
+    slot.settings = *settings;
+    Open(port.name(), slot);
+  } else {
+    slot.state = "failed";
+    slot.detail = settings.error().detail;
+  }
+  Report(port.name(), slot, out);
+  if (!settings) slots_.erase(port.name());  // no device that comes could make it right
+  return renumbered ? Outcome::kRenumbered : Outcome::kDone;
+}
+
+void Ports::Open(const std::string& name, Slot& slot) {
+  auto port = Port::Open(context_, name, slot.number, slot.settings);
+  if (port) {
+    slot.port = std::move(*port);
+    slot.state = "up";
+    slot.detail.clear();
+    slot.failed_with.reset();
+    by_serial_[slot.port->serial()] = slots_.find(name);
+    return;
+  }
+  slot.state = "failed";
+  slot.detail = port.error().detail;
+  const auto device = QueryDevice(name);
+  slot.failed_with = device ? std::pair{device->ifindex, device->program_id} : std::pair{0, 0U};
+}
+
+void Ports::Close(Slot& slot, bool withdraw) {
+  if (slot.port == nullptr) return;
+  closing_(*slot.port);
+  by_serial_.erase(slot.port->serial());
+  if (withdraw) (void)slot.port->Withdraw();
+  slot.port.reset();
+}
+
+void Ports::Delete(const std::string& name) {
+  const auto found = slots_.find(name);
+  if (found == slots_.end()) return;
+  Close(found->second, true);
+  slots_.erase(found);
+}
+
+void Ports::OnLink(int ifindex, const std::string* name, v1::FromPlugin& out) {
+  for (auto& [port_name, slot] : slots_) {
+    const bool ours =
+        name == nullptr || *name == port_name || (slot.port != nullptr && slot.port->device().ifindex == ifindex);
+    if (ours) Look(port_name, slot, out);
+  }
+}
+
+void Ports::Look(const std::string& name, Slot& slot, v1::FromPlugin& out) {
+  if (slot.port != nullptr) {
+    std::string why;
+    const Device before = slot.port->device();
+    if (slot.port->Refresh(&why)) {
+      const Device& now = slot.port->device();
+      if (now.up != before.up || now.running != before.running || now.mtu != before.mtu) Report(name, slot, out);
+      return;
+    }
+    const int ifindex = slot.port->device().ifindex;
+    Close(slot, true);
+    const auto device = QueryDevice(name);
+    const bool gone = !device || device->ifindex != ifindex;
+    slot.state = gone ? "gone" : "failed";
+    slot.detail = why;
+    slot.failed_with = gone ? std::pair{0, 0U} : std::pair{ifindex, device->program_id};
+    Report(name, slot, out);
+    if (!gone) return;
+  }
+  const auto device = QueryDevice(name);
+  if (!device || slot.failed_with == std::pair{device->ifindex, device->program_id}) return;
+  Open(name, slot);
+  Report(name, slot, out);
+}
+
+void Ports::MarkStale() {
+  for (auto& [name, slot] : slots_) slot.stale = true;
+}
+
+void Ports::Synced(v1::FromPlugin& out) {
+  for (auto slot = slots_.begin(); slot != slots_.end();) {
+    if (!slot->second.stale) {
+      ++slot;
+      continue;
+    }
+    Close(slot->second, true);
+    slot = slots_.erase(slot);
+  }
+  std::vector<std::string> unwanted;
+  for (const auto& [name, entry] : context_.kept.entries()) {
+    if (ByName(name) == nullptr) unwanted.push_back(name);
+  }
+  for (const auto& name : unwanted) (void)context_.kept.Withdraw(name);
+  for (auto& [name, slot] : slots_) {
+    if (slot.port == nullptr || !slot.port->IsTakingOver()) continue;
+    const auto taken = slot.port->TakeOver();
+    if (!taken) {
+      slot.state = "failed";
+      slot.detail = taken.error().detail;
+      Close(slot, true);
+    }
+    Report(name, slot, out);
+  }
+}
+
+Result<void> Ports::WithdrawAll() {
+  Result<void> outcome;
+  for (auto& [name, slot] : slots_) {
+    if (slot.port == nullptr) continue;
+    auto withdrawn = slot.port->Withdraw();
+    if (!withdrawn && outcome) outcome = withdrawn;
+  }
+  return outcome;
+}
+
+Result<void> Ports::KeepAll() {
+  Result<void> outcome;
+  for (auto& [name, slot] : slots_) {
+    if (slot.port == nullptr) continue;
+    auto kept = slot.port->Keep();
+    if (kept) continue;
+    (void)slot.port->Withdraw();
+    if (outcome) outcome = kept;
+  }
+  return outcome;
+}
+
+void Ports::ReportCounters(v1::FromPlugin& out) {
+  for (auto& [name, slot] : slots_) {
+    if (slot.port == nullptr) continue;
+    v1::Port counted;
+    slot.port->FillCounters(counted);
+    std::map<std::string, uint64_t> counters(counted.counters().begin(), counted.counters().end());
+    if (counters == slot.reported) continue;
+    slot.reported = std::move(counters);
+    Report(name, slot, out);
+  }
+}
+
+void Ports::Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const {
+  v1::Port& port = *out.add_ports();
+  port.set_name(name);
+  port.set_number(slot.number);
+  port.set_state(slot.state);
+  port.set_detail(slot.detail);
+  if (slot.port == nullptr) return;
+  slot.port->FillInfo(port);
+  slot.port->FillCounters(port);
+}
+
+Port* Ports::ByNumber(uint32_t number) const {
+  for (const auto& [name, slot] : slots_) {
+    if (slot.number == number) return slot.port.get();
+  }
+  return nullptr;
+}
+
+Port* Ports::ByName(const std::string& name) const {
+  const auto found = slots_.find(name);
+  return found == slots_.end() ? nullptr : found->second.port.get();
+}
+
+Port* Ports::BySerial(uint64_t serial) const {
+  const auto found = by_serial_.find(serial);
+  return found == by_serial_.end() ? nullptr : found->second->second.port.get();
+}
+
+const std::string& Ports::NameOf(const Port& port) const { return by_serial_.at(port.serial())->first; }
+
+void Ports::ForEach(const std::function<void(Port& port)>& call) const {
+  for (const auto& [name, slot] : slots_) {
+    if (slot.port != nullptr) call(*slot.port);
+  }
+}
+
+std::optional<uint32_t> Ports::Number(std::string_view name) const {
+  const auto found = slots_.find(name);
+  return found == slots_.end() ? std::nullopt : std::optional(found->second.number);
+}
+
+std::optional<std::string> Ports::Name(uint32_t number) const {
+  for (const auto& [name, slot] : slots_) {
+    if (slot.number == number) return name;
+  }
+  return std::nullopt;
+}
+
+}  // namespace sluice::xdp

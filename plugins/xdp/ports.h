@@ -1,0 +1,88 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ports that the core gave to this plugin, whether their devices are there or not.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "port.h"
+#include "sluice/flow_text.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice::xdp {
+
+// Session thread. Reports of a port's state go into the FromPlugin given.
+class Ports : public PortNames {
+ public:
+  // `closing` is called with each port that is about to go: its table's last statistics are there to be read.
+  Ports(PortContext context, PortSettings defaults, std::function<void(Port&)> closing)
+      : context_(std::move(context)), defaults_(defaults), closing_(std::move(closing)) {}
+
+  enum class Outcome {
+    kSame,        // known already, nothing changed
+    kDone,        // opened, or failed and said so
+    kRenumbered,  // as kDone, and numbers have another meaning now: flows put before are not to be trusted
+  };
+  Outcome Put(const v1::Port& port, v1::FromPlugin& out);
+  void Delete(const std::string& name);
+  // A device changed (nullptr: any may have): ports go and come with theirs.
+  void OnLink(int ifindex, const std::string* name, v1::FromPlugin& out);
+
+  void MarkStale();
+  // Deletes ports still stale, and what earlier runs kept for ports that are not wanted any more; takes the wanted
+  // over.
+  void Synced(v1::FromPlugin& out);
+  // Undoes everything. Errors are those of the first that could not.
+  Result<void> WithdrawAll();
+  // Leaves every port forwarding. A port that cannot be kept is withdrawn, and the error is of the first such.
+  Result<void> KeepAll();
+
+  // Those whose counters changed since the last call.
+  void ReportCounters(v1::FromPlugin& out);
+
+  // Open ports only; nullptr where there is none.
+  [[nodiscard]] Port* ByNumber(uint32_t number) const;
+  [[nodiscard]] Port* ByName(const std::string& name) const;
+  [[nodiscard]] Port* BySerial(uint64_t serial) const;
+  [[nodiscard]] const std::string& NameOf(const Port& port) const;
+  void ForEach(const std::function<void(Port& port)>& call) const;
+
+  // PortNames: open or not.
+  [[nodiscard]] std::optional<uint32_t> Number(std::string_view name) const override;
+  [[nodiscard]] std::optional<std::string> Name(uint32_t number) const override;
+  [[nodiscard]] bool AcceptsUnknownNumbers() const override { return false; }
+
+ private:
+  struct Slot {
+    uint32_t number = 0;
+    PortSettings settings;
+    std::map<std::string, std::string> options;
+    std::string state;   // as in v1::Port
+    std::string detail;  // why not up
+    std::unique_ptr<Port> port;
+    bool stale = false;
+    std::map<std::string, uint64_t> reported;
+    // What the device was like when opening it failed; no other try until it is different.
+    std::optional<std::pair<int, uint32_t>> failed_with;  // ifindex, program id
+  };
+  using Slots = std::map<std::string, Slot, std::less<>>;
+
+  void Open(const std::string& name, Slot& slot);
+  void Close(Slot& slot, bool withdraw);
+  void Look(const std::string& name, Slot& slot, v1::FromPlugin& out);
+  void Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const;
+
+  PortContext context_;
+  PortSettings defaults_;
+  std::function<void(Port&)> closing_;
+  Slots slots_;
+  std::map<uint64_t, Slots::iterator> by_serial_;
+};
+
+}  // namespace sluice::xdp
