@@ -32,7 +32,7 @@ class Soak(SluiceTest):
             self.lab.ctl("port", "del", "p2")
             self.lab.ctl("port", "add", "p2")
         else:
-            text = "".join(f"in_port(p0),eth(src=06:00:00:00:{n // 256:02x}:{n % 256:02x}),eth_type(0x88b6) actions:p1\n"
+            text = "".join(f"in_port(p0),eth(src=06:00:00:00:{n // 256:02x}:{n % 256:02x}),eth_type(0x88b6), actions:p1\n"
                            for n in rng.sample(range(5000), 500))
             self.lab.ctl("flow", "add", "--file", "-", input=text)
             if rng.random() < 0.3:
@@ -44,7 +44,7 @@ class Soak(SluiceTest):
         rng = random.Random(seed)
         print(f"seed {seed}, {SECONDS:g} s", flush=True)
         one, two, _ = self.hosts
-        self.flow_text = f"in_port(p0),eth(src={one.mac}),eth_type(0x88b5) actions:p1"
+        self.flow_text = f"in_port(p0),eth(src={one.mac}),eth_type(0x88b5), actions:p1"
         self.add_flow(self.flow_text)
         end, told, rounds, first = time.monotonic() + SECONDS, time.monotonic(), 0, None
         with wire.Receiver(two) as receiver:

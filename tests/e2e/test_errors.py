@@ -139,17 +139,17 @@ class BadText(SluiceTest):
 
     def test_flow_text_wrong_in_many_ways(self):
         for text, pattern in (
-                ("in_port(p9) actions:drop", "p9"),
-                ("eth_type(0x0800),ipv4(dst=10.0.0.300) actions:drop", "10.0.0.300|300"),
-                ("eth_type(0x0800),ipv4(dst=10.0.0.0/33) actions:drop", "33"),
-                ("eth_type(0x0800),ipv4(colour=red) actions:drop", "colour"),
-                ("colour(red) actions:drop", "colour"),
-                ("eth(src=02:00:00:00:00) actions:drop", "02:00:00:00:00|MAC|address"),
-                ("eth_type(0x0800),ipv4(dst=10.0.0.1 actions:drop", r"\)|paren|expected"),
-                ("udp(dst=53) actions:drop", "udp"),
-                ("eth_type(0x0800),ipv4(proto=6),udp(dst=53) actions:drop", "udp"),
-                ("eth_type(0x0800) actions:fly", "fly"),
-                ("eth_type(0x0800) actions:push_vlan(vid=5000,pcp=0)", "5000|vid"),
+                ("in_port(p9), actions:drop", "p9"),
+                ("eth_type(0x0800),ipv4(dst=10.0.0.300), actions:drop", "10.0.0.300|300"),
+                ("eth_type(0x0800),ipv4(dst=10.0.0.0/33), actions:drop", "33"),
+                ("eth_type(0x0800),ipv4(colour=red), actions:drop", "colour"),
+                ("colour(red), actions:drop", "colour"),
+                ("eth(src=02:00:00:00:00), actions:drop", "02:00:00:00:00|MAC|address"),
+                ("eth_type(0x0800),ipv4(dst=10.0.0.1, actions:drop", r"\)|paren|expected"),
+                ("udp(dst=53), actions:drop", "udp"),
+                ("eth_type(0x0800),ipv4(proto=6),udp(dst=53), actions:drop", "udp"),
+                ("eth_type(0x0800), actions:fly", "fly"),
+                ("eth_type(0x0800), actions:push_vlan(vid=5000,pcp=0)", "5000|vid"),
                 ("", "(?i)empty|match|flow")):
             with self.subTest(text=text):
                 done = self.lab.ctl("flow", "add", text, check=False)

@@ -20,7 +20,7 @@ class Flows(SluiceTest):
 
     def test_output_counts_every_packet_and_byte(self):
         one, two, _ = self.hosts
-        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
         with wire.Receiver(two) as receiver:
             self.send(one, two, 3000, length=90)
             self.assertEqual(receiver.wait(3000), 3000)
@@ -34,7 +34,7 @@ class Flows(SluiceTest):
         one, two, three = self.hosts
         for actions in ("p1,p2", "flood"):
             self.lab.ctl("flow", "flush")
-            ufid = self.add_flow(f"in_port(p0),eth_type(0x88b5) actions:{actions}")
+            ufid = self.add_flow(f"in_port(p0),eth_type(0x88b5), actions:{actions}")
             with wire.Receiver(two) as second, wire.Receiver(three) as third, wire.Receiver(one) as first:
                 self.send(one, two, 100)
                 self.assertEqual((second.wait(100), third.wait(100), len(first)), (100, 100, 0), actions)
@@ -42,7 +42,7 @@ class Flows(SluiceTest):
 
     def test_drop_counts(self):
         one, two, _ = self.hosts
-        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:drop")
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:drop")
         with wire.Receiver(two) as receiver:
             self.send(one, two, 500)
             self.wait_packets(ufid, 500)
@@ -50,7 +50,7 @@ class Flows(SluiceTest):
 
     def test_push_and_pop_vlan(self):
         one, two, three = self.hosts
-        push = self.add_flow("in_port(p0),eth_type(0x88b5) actions:push_vlan(vid=10,pcp=3),p1")
+        push = self.add_flow("in_port(p0),eth_type(0x88b5), actions:push_vlan(vid=10,pcp=3),p1")
         pop = self.add_flow("in_port(p1),eth_type(0x8100),vlan(vid=10,pcp=0),encap(eth_type(0x88b5)) "
                             "actions:pop_vlan,p2")
         tagged, plain = self.capture(two, one), self.capture(three, two)
@@ -64,11 +64,11 @@ class Flows(SluiceTest):
 
     def test_the_higher_priority_wins_from_its_acknowledgement_on(self):
         one, two, three = self.hosts
-        self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
         with wire.Receiver(two) as second, wire.Receiver(three) as third:
             self.send(one, two, 100)
             self.assertEqual(second.wait(100), 100)
-            high = self.add_flow(f"priority:10,in_port(p0),eth(dst={two.mac}),eth_type(0x88b5) actions:p2")
+            high = self.add_flow(f"priority:10,in_port(p0),eth(dst={two.mac}),eth_type(0x88b5), actions:p2")
             self.send(one, two, 100, first=100)
             self.assertEqual(third.wait(100), 100)
             self.lab.ctl("flow", "del", high)
@@ -77,10 +77,10 @@ class Flows(SluiceTest):
 
     def test_modify_keeps_counting_and_delete_forgets(self):
         one, two, three = self.hosts
-        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
         self.send(one, two, 10)
         self.wait_packets(ufid, 10)
-        self.lab.ctl("flow", "mod", "in_port(p0),eth_type(0x88b5) actions:p2")
+        self.lab.ctl("flow", "mod", "in_port(p0),eth_type(0x88b5), actions:p2")
         self.wait_installed(ufid)
         with wire.Receiver(three) as third:
             self.send(one, two, 5)
@@ -91,7 +91,7 @@ class Flows(SluiceTest):
 
     def test_idle_timeout(self):
         one, two, _ = self.hosts
-        ufid = self.add_flow("idle_timeout:1.5,in_port(p0),eth_type(0x88b5) actions:p1")
+        ufid = self.add_flow("idle_timeout:1.5,in_port(p0),eth_type(0x88b5), actions:p1")
         sender = wire.Sender(one, two.mac, 50)
         self.assertTrue(wait_until(lambda: self.flow(ufid)["packets"] > 100, "two seconds of packets"))
         sender.stop()
@@ -99,8 +99,8 @@ class Flows(SluiceTest):
                    timeout=8)
 
     def test_a_dump_pastes_back(self):
-        self.add_flow("in_port(p0),eth_type(0x0800),ipv4(dst=10.0.0.0/24,frag=no) actions:push_vlan(vid=5,pcp=1),p1")
-        self.add_flow("in_port(p1),eth_type(0x86dd),ipv6(proto=6),tcp(dst=443) actions:p0,p2")
+        self.add_flow("in_port(p0),eth_type(0x0800),ipv4(dst=10.0.0.0/24,frag=no), actions:push_vlan(vid=5,pcp=1),p1")
+        self.add_flow("in_port(p1),eth_type(0x86dd),ipv6(proto=6),tcp(dst=443), actions:p0,p2")
         before = self.lab.flows()
         text = self.lab.ctl("flow", "dump").stdout
         self.lab.ctl("flow", "flush")
@@ -112,7 +112,7 @@ class Flows(SluiceTest):
 
     def test_packet_out_meets_its_flow(self):
         one, two, three = self.hosts
-        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
         with wire.Receiver(two) as second, wire.Receiver(three) as third:
             self.lab.ctl("packet", "out", "--in-port", "p0", "--hex", wire.numbered(one.mac, two.mac, 1).hex())
             self.assertEqual(second.wait(1), 1)
@@ -122,7 +122,7 @@ class Flows(SluiceTest):
         self.wait_packets(ufid, 1)
 
     def test_a_flow_it_cannot_install_says_why(self):
-        self.lab.ctl("flow", "add", "in_port(p0),eth_type(0x0800),ct_state(+trk) actions:p1")
+        self.lab.ctl("flow", "add", "in_port(p0),eth_type(0x0800),ct_state(+trk), actions:p1")
 
         def refused():
             flow, = self.lab.query("flow", "dump")
@@ -139,7 +139,7 @@ class Flows(SluiceTest):
         monitor = self.lab.start("monitor", [self.lab.program("sluicectl"), "--endpoint", self.lab.run_dir, "--json",
                                              "monitor", "flow.", "heartbeat"])
         wait_until(lambda: "heartbeat" in monitor.output(), "a heartbeat")
-        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
         self.send(one, two, 7)
         self.wait_packets(ufid, 7)
         self.lab.ctl("flow", "del", ufid)

@@ -25,7 +25,7 @@ class Plugins:
         for port in self.ports:
             self.lab.ctl("port", "add", port)
         self.one, self.two = self.lab.hosts
-        self.ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        self.ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
 
     def load(self):
         self.lab.ctl("plugin", "load", "xdp", "--isolation", self.isolation)

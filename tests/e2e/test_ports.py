@@ -19,8 +19,8 @@ class Ports(SluiceTest):
 
     def test_other_ports_forward_while_one_comes_and_goes(self):
         one, two, three = self.hosts
-        kept = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
-        gone = self.add_flow("in_port(p2),eth_type(0x88b5) actions:p1")
+        kept = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
+        gone = self.add_flow("in_port(p2),eth_type(0x88b5), actions:p1")
         with wire.Receiver(two) as receiver:
             sender = wire.Sender(one, two.mac, 1000)
             for _ in range(5):
@@ -36,7 +36,7 @@ class Ports(SluiceTest):
 
     def test_a_port_keeps_its_number_while_flows_name_it(self):
         before = {port["name"]: port["number"] for port in self.lab.query("port", "list")}
-        self.add_flow("in_port(p2),eth_type(0x88b5) actions:p1")
+        self.add_flow("in_port(p2),eth_type(0x88b5), actions:p1")
         self.lab.ctl("port", "del", "p2")
         self.lab.ctl("port", "add", "p2")
         after = {port["name"]: port["number"] for port in self.lab.query("port", "list")}
@@ -63,7 +63,7 @@ class Ports(SluiceTest):
         self.assertEqual(names, [], "left in the run directory")
 
     def test_a_device_that_vanishes_is_seen(self):
-        ufid = self.add_flow("in_port(p0),eth_type(0x88b5) actions:p1")
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
         run("ip", "-n", self.lab.switch, "link", "del", "p2")
         wait_until(lambda: {p["name"]: p["state"] for p in self.lab.query("port", "list")}["p2"] == "gone",
                    "p2 to be gone", timeout=5)
@@ -73,8 +73,8 @@ class Ports(SluiceTest):
     def test_kernel_tcp_between_hosts_works_as_ports_are_added(self):
         """Partial checksums and the missing GRO of a plain veth pair are dealt with."""
         one, two, _ = self.hosts
-        self.add_flow("in_port(p0) actions:p1")
-        self.add_flow("in_port(p1) actions:p0")
+        self.add_flow("in_port(p0), actions:p1")
+        self.add_flow("in_port(p1), actions:p0")
         self.assertPings(one, two)
         server = two.start("iperf3", "iperf3", "-s", "-1", "--forceflush")
         server.wait_for("Server listening")
@@ -92,8 +92,8 @@ class Ports(SluiceTest):
         self.assertRefused(1, "nosuch", "port", "add", "p0x", "--plugin", "nosuch")
         self.assertRefused(1, "mode", "port", "add", "eth9", "--option", "mode=warp")
         self.assertRefused(1, "p0", "port", "add", "p0")
-        self.assertRefused(1, "nosuch", "flow", "add", "in_port(nosuch) actions:p1")
-        self.assertRefused(1, "nosuch", "flow", "add", "in_port(p0) actions:nosuch")
+        self.assertRefused(1, "nosuch", "flow", "add", "in_port(nosuch), actions:p1")
+        self.assertRefused(1, "nosuch", "flow", "add", "in_port(p0), actions:nosuch")
         self.assertEqual({port["name"] for port in self.lab.query("port", "list")}, set(self.ports))
         self.assertEqual(self.lab.flows(), {})
 
