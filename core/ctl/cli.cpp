@@ -6,6 +6,7 @@
 #include <iostream>
 
 #include "commands.h"
+#include "flow_line.h"
 
 namespace sluice::ctl {
 namespace {
@@ -35,26 +36,38 @@ const CLI::App& Deepest(const CLI::App& app) {
   return parsed.empty() ? app : Deepest(*parsed.back());
 }
 
-// CLI11's own sentence, unless a command is missing or unknown, where it says neither which nor what there is.
-std::string UsageSentence(const CLI::App& app, const CLI::ParseError& error) {
-  const CLI::App& at = Deepest(app);
-  if (!at.get_subcommands([](const CLI::App*) { return true; }).empty()) {
-    const auto rest = app.remaining(true);
-    for (const std::string& word : rest) {
-      if (word.starts_with('-')) return "there is no option " + word;
-    }
-    const std::string there = "; there are: " + Names(at);
-    if (rest.empty()) return Path(at) + ": a command is missing" + there;
-    return Path(at) + ": there is no command '" + rest.front() + '\'' + there;
+// CLI11's own sentence, unless it would not say which word is wrong or what there is instead.
+std::string UsageSentence(const CLI::App& app, const CLI::App& at, const CLI::ParseError& error) {
+  const auto rest = app.remaining(true);  // it fell through to the top
+  for (const std::string& word : rest) {
+    if (word.starts_with('-')) return "there is no option " + word;
   }
-  return Path(at) + ": " + error.what();
+  if (at.get_subcommands([](const CLI::App*) { return true; }).empty()) {
+    if (!rest.empty()) return "'" + rest.front() + "' is one argument too many";
+    return error.what();
+  }
+  if (error.get_exit_code() != static_cast<int>(CLI::ExitCodes::RequiredError) &&
+      error.get_exit_code() != static_cast<int>(CLI::ExitCodes::ExtrasError)) {
+    return error.what();
+  }
+  const std::string there = "; there are: " + Names(at);
+  return rest.empty() ? "a command is missing" + there : "there is no command '" + rest.front() + '\'' + there;
 }
 
 int UsageError(const CLI::App& app, const CLI::ParseError& error) {
-  std::string sentence = UsageSentence(app, error);
+  const CLI::App& at = Deepest(app);
+  std::string sentence = UsageSentence(app, at, error);
   while (sentence.ends_with('\n')) sentence.pop_back();
-  std::cerr << "sluicectl: " << sentence << "\nTry '" << Path(Deepest(app)) << " --help'.\n";
+  std::cerr << Path(at) << ": " << sentence << "\nTry '" << Path(at) << " --help'.\n";
   return kExitUsage;
+}
+
+// CLI11's own check names the largest double.
+std::string CheckTimeout(const std::string& text) {
+  constexpr uint32_t kLongest = 86400;
+  const auto milliseconds = ParseSeconds(text);
+  if (milliseconds && *milliseconds > 0 && *milliseconds <= kLongest * 1000) return "";
+  return "'" + text + "' is not a time in seconds (up to " + std::to_string(kLongest) + ")";
 }
 
 void AddGlobals(CLI::App& app, Global& global) {
@@ -67,7 +80,7 @@ void AddGlobals(CLI::App& app, Global& global) {
          "--timeout", global.timeout,
          "How long to wait for an answer (default: 2 for the daemon to show that it is there, 30 for a request)")
       ->type_name("SECONDS")
-      ->check(CLI::PositiveNumber);
+      ->check(CLI::Validator(CheckTimeout, ""));
 }
 
 int Parse(CLI::App& app, int argc, char** argv, const std::function<int()>& run) {

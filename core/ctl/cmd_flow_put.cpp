@@ -103,7 +103,8 @@ int Put(const Global& global, const PutArguments& arguments) {
   const auto defaults = Defaults(arguments);
   if (!defaults) return Fail(defaults.error());
   if (arguments.file.empty() == arguments.words.empty()) {
-    return Fail(Error{kUsage, "give either a flow or --file"});
+    return Fail(
+        Error{kUsage, std::string(arguments.modify ? "flow mod" : "flow add") + ": give either a flow or --file"});
   }
   return arguments.file.empty() ? PutOne(global, arguments, *defaults) : PutFile(global, arguments, *defaults);
 }

@@ -81,14 +81,15 @@ int Watch(const Global& global, const MonitorArguments& arguments) {
 }  // namespace
 
 void AddMonitorCommand(const Cli& cli) {
-  CLI::App* monitor = AddCommand(cli.app, "monitor",
-                                 "Show the event stream as it happens, one event a line, until interrupted.\n"
-                                 "Topics: flow.add, flow.mod, flow.del, flow.stats, flow.offload, port.add, port.mod, "
-                                 "port.del, port.stats,\nplugin.load, plugin.unload, plugin.fail, upcall, refused, "
-                                 "heartbeat. Missed events are announced.",
+  CLI::App* monitor = AddCommand(cli.app, "monitor", "Show the event stream as it happens, one event a line",
                                  "  sluicectl monitor\n"
                                  "  sluicectl monitor flow. upcall\n"
                                  "  sluicectl monitor --json flow.del | jq .flow.packets");
+  monitor->footer(
+      "It runs until it is interrupted or nobody reads it any more. Missed events are announced.\n"
+      "Topics: flow.add, flow.mod, flow.del, flow.stats, flow.offload, port.add, port.mod, port.del, port.stats,\n"
+      "plugin.load, plugin.unload, plugin.fail, upcall, refused, heartbeat.\n\n" +
+      monitor->get_footer());
   auto arguments = std::make_shared<MonitorArguments>();
   monitor->add_option("TOPIC-PREFIX", arguments->topics,
                       "Only topics that begin so (default: all; without --json all but heartbeat)");

@@ -15,18 +15,17 @@ constexpr std::string_view kActions = "actions:";
 // Printed by OVS after the actions.
 constexpr std::string_view kExtraInfo = "dp-extra-info:";
 // What a dump says beside the flow itself.
-constexpr std::array<std::string_view, 11> kStatistics = {"packets", "bytes",  "used",     "flags",   "offloaded", "dp",
-                                                          "refused", "failed", "software", "pending", "reason"};
+constexpr std::array<std::string_view, 10> kStatistics = {"packets", "bytes",    "used",    "flags",  "offloaded",
+                                                          "dp",      "software", "refused", "failed", "pending"};
 
 bool IsSeparator(char c) { return c == ',' || c == ' ' || c == '\t' || c == '\n' || c == '\r'; }
 
-// The end of the word that starts at `at`: the next separator outside parentheses and quotes.
+// The end of the word that starts at `at`: the next separator outside parentheses.
 size_t WordEnd(std::string_view text, size_t at) {
   int depth = 0;
   while (at < text.size() && (depth > 0 || !IsSeparator(text[at]))) {
     if (text[at] == '(') ++depth;
     if (text[at] == ')') depth = std::max(0, depth - 1);
-    if (text[at] == '"') at = std::min(text.find('"', at + 1), text.size() - 1);
     ++at;
   }
   return at;

@@ -30,11 +30,19 @@ std::string ShortSeconds(uint64_t milliseconds) {
   return text;
 }
 
-// In double quotes, on one line, whatever the sentence holds.
+// In double quotes, on one line, and with parentheses in pairs: whatever the sentence says, the dump can be read back.
 std::string Quoted(std::string text) {
+  int depth = 0;
+  bool pairs = true;
   for (char& c : text) {
     if (c == '"') c = '\'';
     if (c == '\n' || c == '\r') c = ' ';
+    if (c == '(') ++depth;
+    if (c == ')') pairs = --depth >= 0 && pairs;
+  }
+  if (!pairs || depth != 0) {
+    std::replace(text.begin(), text.end(), '(', '[');
+    std::replace(text.begin(), text.end(), ')', ']');
   }
   return '"' + text + '"';
 }

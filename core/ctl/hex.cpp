@@ -9,7 +9,7 @@ Result<std::string> ParseHex(std::string_view text) {
   constexpr std::string_view kHexDigits = "0123456789abcdef";
   std::string bytes;
   int high = -1;
-  for (size_t i = 0; i < text.size(); ++i) {
+  for (size_t i = text.starts_with("0x") ? 2 : 0; i < text.size(); ++i) {
     const auto c = static_cast<char>(std::tolower(static_cast<unsigned char>(text[i])));
     if (high < 0 && (c == ':' || std::isspace(static_cast<unsigned char>(c)) != 0)) continue;
     const size_t digit = kHexDigits.find(c);

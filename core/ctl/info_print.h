@@ -10,8 +10,8 @@
 
 namespace sluice::ctl {
 
-// Hexadecimal digits, upper or lower case; white space and ':' between bytes are read over. The error says what is
-// wrong and where.
+// Hexadecimal digits, upper or lower case; white space and ':' between bytes, and 0x in front, are read over. The error
+// says what is wrong and where.
 Result<std::string> ParseHex(std::string_view text);
 
 // "5s", "2m 5s", "3h 2m 5s", "1d 3h 2m 5s".

@@ -70,7 +70,7 @@ TEST(SplitFlow, ReadsAttributes) {
 TEST(SplitFlow, ReadsOverWhatADumpSays) {
   const FlowLine line = Split("ufid:" + std::string(kUfid) +
                               ",in_port(p0), packets:7, bytes:448, used:0.412s, flags:SF., offloaded:no, dp:xdp, "
-                              "refused:rte_flow:unsupported_action(\"cannot do a), b( or actions:x\"), actions:p1");
+                              "refused:rte_flow:unsupported_action(\"cannot do (a, b), or actions:x\"), actions:p1");
   EXPECT_EQ(Bare(line.match), "in_port(p0)");
   EXPECT_EQ(Bare(line.actions), "p1");
 }

@@ -65,6 +65,15 @@ TEST(FlowLineText, SaysWhyAFlowIsNotOffloaded) {
       << FlowLineText(flow);
 }
 
+TEST(FlowLineText, ASentenceCannotBreakTheLine) {
+  v1::Flow flow = Flow();
+  flow.mutable_offload(0)->set_state(v1::FAILED);
+  flow.mutable_offload(0)->set_detail("a) b(");
+  EXPECT_NE(FlowLineText(flow).find("failed:xdp(\"a] b[\"), actions:"), std::string::npos) << FlowLineText(flow);
+  flow.mutable_offload(0)->set_detail("(a) b");
+  EXPECT_NE(FlowLineText(flow).find("failed:xdp(\"(a) b\"), actions:"), std::string::npos) << FlowLineText(flow);
+}
+
 TEST(FlowLineText, OneDeviceIsEnoughToBeOffloaded) {
   v1::Flow flow = Flow();
   v1::Offload& other = *flow.add_offload();
