@@ -195,6 +195,7 @@ class PluginSession::Impl {
     v1::FromPlugin last;
     handler_.OnStop(batch_.keep(), last);
     Queue(last);
+    while (woken_.exchange(false)) OnWake();
     stopped_ = true;
   }
 

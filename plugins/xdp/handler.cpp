@@ -179,9 +179,8 @@ void Handler::OnStop(bool keep, v1::FromPlugin& last) {
   parts_.reclaimer->Drain();
   flows_.CollectStats();
   ports_.ReportCounters(last);
-  while (flows_.Tell(last, kMostToTell)) {
-  }
   stopped_ = true;
+  TellSome(last);  // and what is more before the bye
 }
 
 void Handler::OnResync() {
