@@ -11,8 +11,8 @@ import unittest
 
 sys.dont_write_bytecode = True
 
-HERE = os.path.dirname(os.path.abspath(__file__))
-BUILD_DIR = os.environ.get("SLUICE_BUILD_DIR", os.path.join(os.path.dirname(os.path.dirname(HERE)), "build"))
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+BUILD_DIR = os.environ.get("SLUICE_BUILD_DIR", os.path.join(ROOT, "build"))
 TEST_PLUGIN = os.environ.get("SLUICE_TEST_PLUGIN", os.path.join(BUILD_DIR, "tests", "ctl", "ctl_test_plugin.so"))
 PATIENCE = 20  # seconds: the machine may be busy
 

@@ -2,12 +2,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluicectl where there is no daemon: help, wrong usage (exit 2), nobody there (exit 3)."""
 import os
+import re
 import signal
 import socket
+import subprocess
 import time
 import unittest
 
-from ctl import CtlTest, sluicectl
+from ctl import CtlTest, ROOT, environment, program, sluicectl
+
+COMPLETION = os.path.join(ROOT, "etc", "completion", "sluicectl.bash")
 
 COMMANDS = ("status", "port", "port add", "port del", "port list", "plugin", "plugin load", "plugin unload",
             "plugin reload", "plugin list", "flow", "flow add", "flow mod", "flow del", "flow flush", "flow get",
@@ -116,6 +120,27 @@ class NoDaemon(CtlTest):
         self.assertIn("/nonexistent-a/control", sluicectl("status", run_dir="/nonexistent-a").stderr)
         self.assertIn("/nonexistent-b/control",
                       sluicectl("--endpoint", "/nonexistent-b", "status", run_dir="/nonexistent-a").stderr)
+
+
+class Completion(CtlTest):
+    def complete(self, line):
+        script = (f"PATH={os.path.dirname(program('sluicectl'))}:$PATH; source {COMPLETION}; COMP_WORDS=({line} ''); "
+                  "COMP_CWORD=$((${#COMP_WORDS[@]} - 1)); _sluicectl; printf '%s\\n' \"${COMPREPLY[@]}\"")
+        done = subprocess.run(["/bin/bash", "-c", script], env=environment(SLUICE_RUN_DIR=self.run_dir), text=True,
+                              capture_output=True, timeout=60, check=True)
+        self.assertEqual(done.stderr, "")
+        return set(done.stdout.split())
+
+    def test_it_knows_every_command(self):
+        for command in COMMANDS:
+            *group, name = command.split()
+            self.assertIn(name, self.complete(" ".join(["sluicectl --endpoint /nonexistent", *group])), command)
+
+    def test_it_knows_every_option(self):
+        for command in COMMANDS:
+            shown = self.run_ctl(*command.split(), "--help").stdout.split("\n\n--json")[0]
+            options = set(re.findall(r"(?m)^  (?:-h,)?(--[a-z-]+)", shown))
+            self.assertLessEqual(options, self.complete(f"sluicectl {command}"), command)
 
 
 if __name__ == "__main__":
