@@ -37,7 +37,7 @@ class Groups {
 
   // For ObjectOptions.
   [[nodiscard]] int ports_fd() const { return ports_.get(); }
-  [[nodiscard]] int groups_fd() const { return groups_.get(); }
+  [[nodiscard]] int groups_fd() const;
 
   // Port `number` (1 to kMaxPort) is device `ifindex` from now on: as an output, in floods, and in every group with it.
   Result<void> SetPort(uint32_t number, uint32_t ifindex);
@@ -51,18 +51,21 @@ class Groups {
   [[nodiscard]] size_t groups_in_use() const;
 
  private:
-  struct Slot;
-  struct State;  // what the groups' deleters and the reclaimer's callbacks share
+  struct State;  // what the deleters of the groups and the callbacks of the reclaimer share
 
   explicit Groups(Reclaimer& reclaimer, Options options);
   Result<void> CreateMaps();
+  Result<void> SetFlood(uint32_t number, uint32_t ifindex);
   Result<void> GrowFlood(size_t ports);
+  // Index of an empty group that has room for `ports`.
+  Result<uint32_t> TakeSlot(size_t ports);
+  void Refill();
 
   Reclaimer& reclaimer_;
   Options options_;
   UniqueFd ports_;
-  UniqueFd groups_;
-  std::map<uint32_t, uint32_t> ifindex_;
+  std::map<uint32_t, uint32_t> ifindex_;      // by port number
+  std::map<uint32_t, uint32_t> flood_place_;  // port number to index in the flood group
   std::shared_ptr<State> state_;
 };
 

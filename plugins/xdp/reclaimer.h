@@ -8,6 +8,7 @@
 
 #include <condition_variable>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -22,7 +23,7 @@ namespace sluice::xdp {
 class Reclaimer {
  public:
   static Result<std::unique_ptr<Reclaimer>> Start();
-  // Joins the thread; what was not done yet is neither run nor called back.
+  // Joins the thread, after what it is at; the rest is neither run nor called back.
   ~Reclaimer();
   Reclaimer(const Reclaimer&) = delete;
   Reclaimer& operator=(const Reclaimer&) = delete;
@@ -54,17 +55,20 @@ class Reclaimer {
   Reclaimer() = default;
   void Loop();
   void Add(Task task);
-  void GracePeriod();
+  void Finish(std::vector<Task> tasks);
+  void WaitForReaders();
 
   UniqueFd event_;
   std::mutex mutex_;
   std::condition_variable changed_;
   std::vector<Task> asked_;
   std::vector<Task> finished_;
-  size_t under_way_ = 0;  // asked for and not yet called back
   bool stop_ = false;
-  bool membarrier_ = false;
-  UniqueFd fallback_outer_, fallback_inner_;  // where membarrier() is not to be had
+  // The session thread's:
+  std::deque<Task> due_;  // taken from finished_
+  size_t under_way_ = 0;  // asked for and not yet called back
+  // A map of maps: the kernel waits for running programs whenever user space changes one.
+  UniqueFd outer_, inner_;
   std::thread thread_;
 };
 

@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: Apache-2.0
+// Elements of BPF maps of maps.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <vector>
+
+#include "interface/unique_fd.h"
+#include "sluice/error.h"
+
+namespace sluice::xdp {
+
+struct InnerMap {
+  uint32_t key = 0;  // in the outer map
+  UniqueFd fd;
+};
+
+// Enters them into the outer map, and waits for the programs that are running (8 to 50 ms, however many they are).
+// After an error, some may be in. Any thread.
+Result<void> InsertInnerMaps(int outer, std::span<const InnerMap> maps);
+
+}  // namespace sluice::xdp
