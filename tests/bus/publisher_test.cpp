@@ -1,0 +1,168 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "sluice/publisher.h"
+
+#include <gtest/gtest.h>
+
+#include "fake_core.h"
+#include "sluice/wire.h"
+
+namespace sluice {
+namespace {
+
+using test::FakeCore;
+
+v1::Flow FlowTo(const std::string& port) {
+  v1::Flow flow;
+  flow.set_actions(port);
+  return flow;
+}
+
+class PublisherTest : public testing::Test {
+ protected:
+  Publisher Connect(Publisher::Settings settings = {}) {
+    settings.endpoint = EndpointsIn(dir_.path()).ingress;
+    if (settings.name.empty()) settings.name = "test";
+    settings.connect_timeout = connect_timeout_;
+    auto publisher = Publisher::Connect(std::move(settings));
+    EXPECT_TRUE(publisher);
+    return std::move(*publisher);
+  }
+  template <typename Message>
+  static Message Published(FakeCore& core, std::string_view topic) {
+    Message message;
+    const auto got = core.NextPublished();
+    EXPECT_TRUE(got);
+    if (got) {
+      EXPECT_EQ(got->first, topic);
+      EXPECT_TRUE(Decode(got->second, message));
+    }
+    return message;
+  }
+
+  test::TempDir dir_;
+  std::chrono::milliseconds connect_timeout_ = test::kPatience;
+};
+
+TEST_F(PublisherTest, TheFirstMessageArrives) {
+  // Many times, as a publisher that does not wait may be lucky once.
+  FakeCore core(dir_.path());
+  for (int i = 0; i < 20; ++i) {
+    auto publisher = Connect();
+    ASSERT_TRUE(publisher.Put(FlowTo("p" + std::to_string(i))));
+    ASSERT_TRUE(publisher.Flush());
+    const auto put = Published<v1::FlowPut>(core, "flow.put");
+    EXPECT_EQ(put.flows(0).actions(), "p" + std::to_string(i));
+    EXPECT_EQ(put.publisher(), "test");
+    EXPECT_EQ(put.publisher_seq(), 1U);
+  }
+}
+
+TEST_F(PublisherTest, WaitsForTheSubscriptionToItsTopic) {
+  FakeCore core(dir_.path(), "e1", false);
+  core.Listen("packet.");
+  connect_timeout_ = std::chrono::milliseconds(100);
+  auto publisher = Connect();
+  ASSERT_TRUE(publisher.PacketOut({}));
+  const auto early = publisher.WaitReady();
+  ASSERT_FALSE(early);
+  EXPECT_EQ(early.error().reason, "no_daemon");
+  core.Listen("flow.");
+  EXPECT_TRUE(test::Eventually([&] { return bool(publisher.WaitReady()); }));
+}
+
+TEST_F(PublisherTest, WithoutADaemonNothingIsLost) {
+  connect_timeout_ = std::chrono::milliseconds(50);
+  auto publisher = Connect();
+  ASSERT_TRUE(publisher.Put(FlowTo("p1")));
+  const auto sent = publisher.Flush();
+  ASSERT_FALSE(sent);
+  EXPECT_EQ(sent.error().reason, "no_daemon");
+  EXPECT_EQ(publisher.counters().messages, 0U);
+  FakeCore core(dir_.path());
+  ASSERT_TRUE(test::Eventually([&] { return bool(publisher.Flush()); }));
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows(0).actions(), "p1");
+}
+
+TEST_F(PublisherTest, NoticesThatTheDaemonHasGone) {
+  auto publisher = Connect();
+  {
+    FakeCore core(dir_.path());
+    ASSERT_TRUE(publisher.DeleteAll());
+    Published<v1::FlowFlush>(core, "flow.flush");
+    connect_timeout_ = std::chrono::milliseconds(50);
+  }
+  auto second = Connect();
+  EXPECT_FALSE(second.WaitReady());
+  FakeCore core(dir_.path(), "e2");
+  ASSERT_TRUE(test::Eventually([&] { return bool(publisher.DeleteAll("p1")); }));
+  EXPECT_EQ(Published<v1::FlowFlush>(core, "flow.flush").port(), "p1");
+}
+
+TEST_F(PublisherTest, CollectsAndKeepsTheOrder) {
+  FakeCore core(dir_.path());
+  Publisher::Settings settings;
+  settings.batch = 2;
+  auto publisher = Connect(settings);
+  v1::FlowKey key;
+  key.set_ufid("u");
+  ASSERT_TRUE(publisher.Put(FlowTo("p1")));
+  ASSERT_TRUE(publisher.Put(FlowTo("p2")));
+  ASSERT_TRUE(publisher.Put(FlowTo("p3")));
+  ASSERT_TRUE(publisher.Delete(key));
+  ASSERT_TRUE(publisher.Modify(FlowTo("p4")));
+  ASSERT_TRUE(publisher.DeleteAll("p0"));
+  v1::PacketOut packet;
+  packet.set_in_port("p0");
+  ASSERT_TRUE(publisher.PacketOut(packet));
+
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows_size(), 2);
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows(0).actions(), "p3");
+  EXPECT_EQ(Published<v1::FlowDel>(core, "flow.del").flows(0).ufid(), "u");
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.mod").flows(0).actions(), "p4");
+  EXPECT_EQ(Published<v1::FlowFlush>(core, "flow.flush").port(), "p0");
+  const auto last = Published<v1::PacketOut>(core, "packet.out");
+  EXPECT_EQ(last.in_port(), "p0");
+  EXPECT_EQ(last.publisher_seq(), 6U);
+  EXPECT_EQ(publisher.counters().messages, 6U);
+  EXPECT_EQ(publisher.counters().flows, 5U);
+  EXPECT_EQ(publisher.counters().packets, 1U);
+}
+
+TEST_F(PublisherTest, AFullQueueIsAnErrorAndLosesNothing) {
+  FakeCore core(dir_.path());
+  Publisher::Settings settings;
+  settings.batch = 1;
+  settings.high_water_mark = 2;
+  auto publisher = Connect(settings);
+  v1::Flow flow = FlowTo("p1");
+  flow.set_match(std::string(1 << 20, 'x'));  // fills the sockets' buffers soon
+  uint64_t taken = 0;
+  Result<void> put;
+  while ((put = publisher.Put(flow))) {
+    ++taken;
+    ASSERT_LT(taken, 5000U) << "nothing holds the publisher up";
+  }
+  EXPECT_EQ(put.error().reason, "would_block");
+  EXPECT_GT(publisher.counters().would_block, 0U);
+  uint64_t received = 0;
+  uint64_t last_seq = 0;
+  ASSERT_TRUE(test::Eventually([&] {
+    (void)publisher.Flush();
+    if (auto got = core.NextPublished(std::chrono::milliseconds(10))) {
+      v1::FlowPut message;
+      EXPECT_TRUE(Decode(got->second, message));
+      EXPECT_EQ(message.publisher_seq(), ++last_seq);
+      received += static_cast<uint64_t>(message.flows_size());
+    }
+    return received == taken;
+  }));
+}
+
+TEST_F(PublisherTest, WhatIsCollectedIsSentAtTheEnd) {
+  FakeCore core(dir_.path());
+  { ASSERT_TRUE(Connect().Put(FlowTo("p1"))); }
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows_size(), 1);
+}
+
+}  // namespace
+}  // namespace sluice
