@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "bus.h"
+
+#include <sys/stat.h>
+#include <sys/un.h>
+
+#include <cerrno>
+#include <cstring>
+
+namespace sluice::core {
+namespace {
+
+constexpr int kLingerMs = 500;
+// Protects memory before a message is looked at; what is larger than the configured limit is refused by name.
+constexpr int64_t kMaxFrame = int64_t{64} << 20;
+// The credit window keeps a plugin's queue far below this.
+constexpr int kPluginQueue = 10'000;
+constexpr std::string_view kIpc = "ipc://";
+
+Error Failed(const std::string& endpoint, int error_number) {
+  return Error{"bind_failed", "cannot listen on " + endpoint + ": " + std::strerror(error_number), 0, 0};
+}
+
+Result<void> Bind(zmq::socket_t& socket, const std::string& endpoint) {
+  const bool ipc = endpoint.starts_with(kIpc);
+  const std::string path = ipc ? endpoint.substr(kIpc.size()) : "";
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) return Failed(endpoint, ENAMETOOLONG);
+  struct stat info {};
+  if (ipc && lstat(path.c_str(), &info) == 0) {
+    // Under the run directory's lock nobody listens there.
+    if (!S_ISSOCK(info.st_mode)) return Failed(endpoint, EEXIST);
+    unlink(path.c_str());
+  }
+  const mode_t before = umask(0117);  // 0660 from the first moment
+  int failed = 0;
+  try {
+    socket.bind(endpoint);
+  } catch (const zmq::error_t& error) {
+    failed = error.num();
+  }
+  umask(before);
+  if (failed != 0) return Failed(endpoint, failed);
+  return {};
+}
+
+}  // namespace
+
+Bus::Bus(const BusQueues& queues)
+    : context_(1),
+      ingress_(context_, zmq::socket_type::sub),
+      control_(context_, zmq::socket_type::router),
+      events_(context_, zmq::socket_type::xpub),
+      plugins_(context_, zmq::socket_type::router) {
+  for (zmq::socket_t* socket : {&ingress_, &control_, &events_, &plugins_}) {
+    socket->set(zmq::sockopt::linger, kLingerMs);
+    socket->set(zmq::sockopt::maxmsgsize, kMaxFrame);
+  }
+  ingress_.set(zmq::sockopt::rcvhwm, queues.ingress);
+  ingress_.set(zmq::sockopt::subscribe, "");
+  control_.set(zmq::sockopt::router_mandatory, true);
+  control_.set(zmq::sockopt::rcvhwm, queues.control);
+  control_.set(zmq::sockopt::sndhwm, queues.control);
+  events_.set(zmq::sockopt::sndhwm, queues.events);
+  plugins_.set(zmq::sockopt::router_mandatory, true);
+  plugins_.set(zmq::sockopt::rcvhwm, kPluginQueue);
+  plugins_.set(zmq::sockopt::sndhwm, kPluginQueue);
+}
+
+Result<std::unique_ptr<Bus>> Bus::Open(const Endpoints& endpoints, const BusQueues& queues) {
+  try {
+    std::unique_ptr<Bus> bus(new Bus(queues));
+    const std::pair<zmq::socket_t*, std::string> bindings[] = {{&bus->ingress_, endpoints.ingress},
+                                                               {&bus->control_, endpoints.control},
+                                                               {&bus->events_, endpoints.events},
+                                                               {&bus->plugins_, endpoints.plugins},
+                                                               {&bus->plugins_, kThreadEndpoint}};
+    for (const auto& [socket, endpoint] : bindings) {
+      if (auto bound = Bind(*socket, endpoint); !bound) return bound.error();
+    }
+    return bus;
+  } catch (const zmq::error_t& error) {
+    return Error{"bind_failed", std::string("no ZeroMQ sockets: ") + error.what(), 0, 0};
+  }
+}
+
+bool Bus::Publish(std::string_view topic, const std::string& payload) {
+  const auto flags = zmq::send_flags::dontwait;
+  return events_.send(zmq::buffer(topic), flags | zmq::send_flags::sndmore) &&
+         events_.send(zmq::buffer(payload), flags);
+}
+
+bool Bus::ToPlugin(const std::string& identity, const std::string& payload) {
+  const auto flags = zmq::send_flags::dontwait;
+  try {
+    return plugins_.send(zmq::buffer(identity), flags | zmq::send_flags::sndmore) &&
+           plugins_.send(zmq::buffer(payload), flags);
+  } catch (const zmq::error_t& error) {
+    if (error.num() == EHOSTUNREACH) return false;
+    throw;
+  }
+}
+
+}  // namespace sluice::core

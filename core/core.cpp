@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "core.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "sluice/wire.h"
+
+namespace sluice::core {
+namespace {
+
+constexpr size_t kExpirePerTurn = 4'096;
+constexpr uint64_t kRefusalCheckMs = 50;
+constexpr uint64_t kMs = 1'000'000;
+
+}  // namespace
+
+Core::Core(CoreSettings settings, Outlet outlet, Launcher& launcher, PluginPaths paths, Clock clock)
+    : settings_(std::move(settings)),
+      started_ns_(clock()),
+      clock_(std::move(clock)),
+      timers_(clock_),
+      paths_(std::move(paths)),
+      events_(sequence_, counters_, settings_.node, settings_.epoch, std::move(outlet.publish)),
+      flow_events_(sequence_, events_, ports_, clock_),
+      table_(journal_, flow_events_, settings_.flows),
+      ageing_(table_, settings_.idle_grace_ms * kMs),
+      port_service_(ports_, table_, events_, timers_, settings_.port_ms),
+      plugins_({journal_, table_, ports_, port_service_, events_, counters_, timers_, launcher,
+                std::move(outlet.to_plugin), settings_.epoch},
+               settings_.plugins, settings_.feed),
+      publishers_(counters_, settings_.publishers),
+      snapshots_(journal_, table_, ports_, settings_.snapshots),
+      flow_service_(sequence_, table_, ports_, plugins_, counters_, clock_) {
+  flow_events_.Connect(ageing_, plugins_.names());
+  timers_.After(settings_.heartbeat_ms, [this] { Beat(); });
+}
+
+void Core::Beat() {
+  events_.Heartbeat(settings_.heartbeat_ms);
+  snapshots_.Expire(clock_());
+  timers_.After(settings_.heartbeat_ms, [this] { Beat(); });
+}
+
+void Core::Turn() {
+  timers_.Run();
+  ageing_.Expire(clock_(), kExpirePerTurn);
+  plugins_.Pump();
+  events_.Flush();
+}
+
+std::optional<uint64_t> Core::NextDeadline() const {
+  const auto timer = timers_.NextDeadline();
+  const auto ageing = ageing_.NextDeadline();
+  if (!timer || !ageing) return timer ? timer : ageing;
+  return std::min(*timer, *ageing);
+}
+
+// ---- plugins
+
+void Core::OnPlugin(const std::string& identity, std::string_view payload) {
+  v1::FromPlugin message;
+  if (auto decoded = Decode(payload, message); !decoded) {
+    counters_.Add("plugin_messages_bad");
+    spdlog::warn("a plugin sent what cannot be read: {}", decoded.error().detail);
+    return;
+  }
+  plugins_.OnMessage(identity, message);
+}
+
+Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation,
+                                const std::map<std::string, std::string>& options) const {
+  if (!isolation.empty() && isolation != "thread" && isolation != "process") {
+    return Error{"bad_request", "isolation is '" + isolation.substr(0, 40) + "'; it can be thread or process", 0, 0};
+  }
+  auto place = paths_.Find(name);
+  if (!place) return place.error();
+  return PluginSpec{place->name, place->path, isolation == "process", options};
+}
+
+void Core::LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options) {
+  auto spec = SpecOf(name, process ? "process" : "thread", options);
+  if (!spec) {
+    spdlog::error("plugin {} is not loaded: {}", name, spec.error().detail);
+    return;
+  }
+  plugins_.Load(std::move(*spec), true, [](const Result<void>&) {});
+}
+
+void Core::AddConfigured(const std::string& name, const std::string& plugin,
+                         const std::map<std::string, std::string>& options) {
+  if (auto added = port_service_.Configure(name, plugin, options); !added) {
+    spdlog::error("port {} is not added: {}", name, added.error().detail);
+  }
+}
+
+// ---- ingress
+
+void Core::OnIngress(std::string_view topic, std::string_view payload) {
+  counters_.Add("ingress_messages");
+  if (payload.size() > settings_.max_message) {
+    const std::string detail = "a message of " + std::to_string(payload.size()) + " bytes; the limit is " +
+                               std::to_string(settings_.max_message);
+    return RefuseMessage(topic, Error{"too_large", detail, 0, 0});
+  }
+  v1::Reply reply;
+  // Decodes, does, accounts: the same for every kind of message.
+  const auto take = [&](auto message, const auto& act) {
+    if (auto decoded = Decode(payload, message); !decoded) return RefuseMessage(topic, decoded.error());
+    act(message);
+    Account(message.publisher(), message.publisher_seq(), topic, true, reply);
+  };
+  if (topic == topic::kFlowPut || topic == topic::kFlowModify) {
+    take(v1::FlowPut(), [&](const auto& put) { flow_service_.Put(put, topic == topic::kFlowModify, false, reply); });
+  } else if (topic == topic::kFlowDelete) {
+    take(v1::FlowDel(), [&](const auto& del) { flow_service_.Delete(del, false, reply); });
+  } else if (topic == topic::kFlowFlush) {
+    take(v1::FlowFlush(), [&](const auto& flush) { flow_service_.Flush(flush, reply); });
+  } else if (topic == topic::kPacketOut) {
+    take(v1::PacketOut(), [&](const auto& packet) { flow_service_.PacketOut(packet, reply); });
+  } else {
+    const std::string detail = "there is no ingress topic '" + std::string(topic.substr(0, 64)) + "'";
+    RefuseMessage(topic, Error{"unknown_topic", detail, 0, 0});
+  }
+}
+
+// What cannot be read has no publisher either.
+void Core::RefuseMessage(std::string_view topic, const Error& error) {
+  v1::Reply reply;
+  v1::Refusal& refusal = *reply.add_refused();
+  refusal.set_reason(error.reason);
+  refusal.set_detail(error.detail);
+  counters_.AddReason("refused", error.reason);
+  Account("", 0, topic, true, reply);
+}
+
+void Core::Account(const std::string& name, uint64_t seq, std::string_view topic, bool ingress,
+                   const v1::Reply& reply) {
+  Publishers::One& publisher = publishers_.Message(name, seq);
+  publisher.told.set_accepted(publisher.told.accepted() + reply.accepted());
+  if (reply.refused_size() == 0) return;
+  publisher.told.set_refused(publisher.told.refused() + static_cast<uint64_t>(reply.refused_size()));
+  if (!ingress) return;
+  for (const v1::Refusal& refusal : reply.refused()) publishers_.Refuse(publisher, topic, 1, refusal);
+  if (!std::exchange(refusal_timer_, true)) timers_.After(0, [this] { TellRefused(); });
+}
+
+void Core::TellRefused() {
+  for (v1::Refused& refused : publishers_.Due(clock_())) {
+    if (v1::Event* event = events_.Add(Topic::refused)) *event->mutable_refused() = std::move(refused);
+  }
+  refusal_timer_ = publishers_.HasPending();
+  if (refusal_timer_) timers_.After(kRefusalCheckMs, [this] { TellRefused(); });
+}
+
+}  // namespace sluice::core

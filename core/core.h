@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: Apache-2.0
+// Everything of the daemon but sockets, processes and signals: what is said to it goes in by method, what it says goes
+// out through Outlet. One thread.
+#pragma once
+
+#include <functional>
+#include <string>
+#include <string_view>
+
+#include "ageing.h"
+#include "counters.h"
+#include "event_stream.h"
+#include "flow_events.h"
+#include "flow_service.h"
+#include "flow_table.h"
+#include "plugin_paths.h"
+#include "plugins.h"
+#include "port_service.h"
+#include "publishers.h"
+#include "snapshots.h"
+#include "timers.h"
+
+namespace sluice::core {
+
+struct CoreSettings {
+  std::string node;
+  std::string epoch;
+  std::string version;
+  FlowLimits flows;
+  FeedLimits feed;
+  SnapshotLimits snapshots;
+  PluginTimes plugins;
+  uint64_t port_ms = 10'000;
+  uint64_t heartbeat_ms = 1'000;
+  uint64_t idle_grace_ms = 1'200;
+  size_t publishers = 1'024;
+  size_t max_message = size_t{4} << 20;
+  std::map<std::string, std::string> endpoints;
+};
+
+struct Outlet {
+  EventStream::Send publish;
+  Plugins::Send to_plugin;
+};
+
+class Core {
+ public:
+  // Called once, maybe later.
+  using Reply = std::function<void(v1::Reply)>;
+
+  Core(CoreSettings settings, Outlet outlet, Launcher& launcher, PluginPaths paths, Clock clock = MonotonicNs);
+  Core(const Core&) = delete;
+  Core& operator=(const Core&) = delete;
+
+  // A request on the control endpoint: its payload, whatever that is.
+  void OnControl(std::string_view payload, Reply reply);
+  void OnRequest(v1::Request request, Reply reply);
+  void OnIngress(std::string_view topic, std::string_view payload);
+  void OnPlugin(const std::string& identity, std::string_view payload);
+  void OnSubscription(std::string_view prefix, bool on) { events_.Subscribed(prefix, on); }
+
+  // Timeouts, then what there is to send. To be called when what came has been taken in.
+  void Turn();
+  // CLOCK_MONOTONIC; Turn() has to be called then at the latest.
+  [[nodiscard]] std::optional<uint64_t> NextDeadline() const;
+
+  // From the configuration: failures are logged and shown, no more.
+  void LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options);
+  void AddConfigured(const std::string& name, const std::string& plugin,
+                     const std::map<std::string, std::string>& options);
+
+  [[nodiscard]] Plugins& plugins() { return plugins_; }
+  [[nodiscard]] Counters& counters() { return counters_; }
+  [[nodiscard]] FlowTable& table() { return table_; }
+
+ private:
+  void Finish(v1::Reply& reply, uint64_t id) const;
+  void OnPluginRequest(const v1::Request& request, const Reply& finish);
+  void OnPortRequest(const v1::Request& request, const Reply& finish);
+  void OnFlowRequest(const v1::Request& request, v1::Reply& reply);
+  void OnQuery(const v1::Request& request, v1::Reply& reply);
+  void Status(v1::Status& status) const;
+  Result<PluginSpec> SpecOf(const std::string& name, const std::string& isolation,
+                            const std::map<std::string, std::string>& options) const;
+  void Account(const std::string& publisher, uint64_t seq, std::string_view topic, bool ingress,
+               const v1::Reply& reply);
+  void RefuseMessage(std::string_view topic, const Error& error);
+  void TellRefused();
+  void Beat();
+
+  const CoreSettings settings_;
+  const uint64_t started_ns_;
+  Clock clock_;
+  Sequence sequence_;
+  Counters counters_;
+  Timers timers_;
+  PluginPaths paths_;
+  Journal journal_{sequence_};
+  EventStream events_;
+  Ports ports_{journal_};
+  FlowEvents flow_events_;
+  FlowTable table_;
+  Ageing ageing_;
+  PortService port_service_;
+  Plugins plugins_;
+  Publishers publishers_;
+  Snapshots snapshots_;
+  FlowService flow_service_;
+  bool refusal_timer_ = false;
+};
+
+}  // namespace sluice::core

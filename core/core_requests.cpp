@@ -1,0 +1,187 @@
+// SPDX-License-Identifier: Apache-2.0
+// Core's control requests.
+#include <utility>
+
+#include "core.h"
+#include "sluice/wire.h"
+
+namespace sluice::core {
+namespace {
+
+void Deny(v1::Reply& reply, const Error& error) {
+  reply.set_ok(false);
+  reply.set_reason(error.reason);
+  reply.set_detail(error.detail);
+}
+
+template <typename T>
+std::map<std::string, std::string> ToMap(const T& options) {
+  return {options.begin(), options.end()};
+}
+
+}  // namespace
+
+void Core::Finish(v1::Reply& reply, uint64_t id) const {
+  reply.set_id(id);
+  reply.set_seq(sequence_.last);
+  reply.set_epoch(settings_.epoch);
+}
+
+void Core::OnControl(std::string_view payload, Reply reply) {
+  counters_.Add("control_requests");
+  v1::Request request;
+  auto decoded = payload.size() > settings_.max_message
+                     ? Result<void>(Error{"too_large",
+                                          "a request of " + std::to_string(payload.size()) +
+                                              " bytes; the limit is " + std::to_string(settings_.max_message),
+                                          0, 0})
+                     : Decode(payload, request);
+  if (decoded) return OnRequest(std::move(request), std::move(reply));
+  v1::Reply refusal;
+  const bool large = decoded.error().reason == "too_large";
+  Deny(refusal, Error{large ? "too_large" : "bad_request", decoded.error().detail, 0, 0});
+  counters_.AddReason("refused", refusal.reason());
+  Finish(refusal, 0);
+  reply(std::move(refusal));
+}
+
+void Core::OnRequest(v1::Request request, Reply reply) {
+  const Reply finish = [this, id = request.id(), reply = std::move(reply)](v1::Reply answer) {
+    Finish(answer, id);
+    reply(std::move(answer));
+  };
+  switch (request.op_case()) {
+    case v1::Request::kPortAdd:
+    case v1::Request::kPortDel:
+      return OnPortRequest(request, finish);
+    case v1::Request::kPluginLoad:
+    case v1::Request::kPluginUnload:
+    case v1::Request::kPluginReload:
+      return OnPluginRequest(request, finish);
+    default:
+      break;
+  }
+  v1::Reply answer;
+  OnFlowRequest(request, answer);
+  finish(std::move(answer));
+}
+
+void Core::OnFlowRequest(const v1::Request& request, v1::Reply& reply) {
+  const auto account = [&](const auto& message, std::string_view topic) {
+    Account(message.publisher(), message.publisher_seq(), topic, false, reply);
+  };
+  switch (request.op_case()) {
+    case v1::Request::kFlowPut:
+      flow_service_.Put(request.flow_put(), false, true, reply);
+      return account(request.flow_put(), topic::kFlowPut);
+    case v1::Request::kFlowMod:
+      flow_service_.Put(request.flow_mod(), true, true, reply);
+      return account(request.flow_mod(), topic::kFlowModify);
+    case v1::Request::kFlowDel:
+      flow_service_.Delete(request.flow_del(), true, reply);
+      return account(request.flow_del(), topic::kFlowDelete);
+    case v1::Request::kFlowFlush:
+      flow_service_.Flush(request.flow_flush(), reply);
+      return account(request.flow_flush(), topic::kFlowFlush);
+    case v1::Request::kPacketOut:
+      flow_service_.PacketOut(request.packet_out(), reply);
+      return account(request.packet_out(), topic::kPacketOut);
+    default:
+      return OnQuery(request, reply);
+  }
+}
+
+void Core::OnQuery(const v1::Request& request, v1::Reply& reply) {
+  reply.set_ok(true);
+  switch (request.op_case()) {
+    case v1::Request::kFlowGet:
+      return flow_service_.Get(request.flow_get(), reply);
+    case v1::Request::kSnapshot: {
+      const v1::Snapshot& snapshot = request.snapshot();
+      if (!snapshot.epoch().empty() && snapshot.epoch() != settings_.epoch) {
+        return Deny(reply, Error{"epoch_changed", "the daemon has started anew since: its epoch is " + settings_.epoch,
+                                 0, 0});
+      }
+      auto taken = snapshots_.Take(snapshot, plugins_.names(), clock_(), reply);
+      if (!taken) return Deny(reply, taken.error());
+      return;
+    }
+    case v1::Request::kPortList:
+      for (const PortEntry* port : ports_.All()) *reply.add_ports() = port->port;
+      return;
+    case v1::Request::kPluginList:
+      return plugins_.Show(*reply.mutable_plugins());
+    case v1::Request::kStatus:
+      return Status(*reply.mutable_status());
+    default:
+      counters_.AddReason("refused", "bad_request");
+      return Deny(reply, Error{"bad_request", "the request names no operation", 0, 0});
+  }
+}
+
+void Core::OnPortRequest(const v1::Request& request, const Reply& finish) {
+  const auto done = [this, finish](const Result<v1::Port>& port) {
+    v1::Reply reply;
+    reply.set_ok(static_cast<bool>(port));
+    if (port) {
+      *reply.add_ports() = *port;
+    } else {
+      counters_.AddReason("refused", port.error().reason);
+      Deny(reply, port.error());
+    }
+    finish(std::move(reply));
+  };
+  if (request.op_case() == v1::Request::kPortDel) return port_service_.Remove(request.port_del().name(), done);
+  const v1::PortAdd& add = request.port_add();
+  const std::string plugin = add.plugin().empty() ? "xdp" : add.plugin();
+  port_service_.Add(add.name(), plugin, ToMap(add.options()), plugins_.Has(plugin), done);
+}
+
+void Core::OnPluginRequest(const v1::Request& request, const Reply& finish) {
+  const auto done_for = [this, finish](std::string name) {
+    return [this, finish, name = std::move(name)](const Result<void>& result) {
+      v1::Reply reply;
+      reply.set_ok(static_cast<bool>(result));
+      if (!result) {
+        counters_.AddReason("refused", result.error().reason);
+        Deny(reply, result.error());
+      }
+      google::protobuf::RepeatedPtrField<v1::Plugin> all;
+      plugins_.Show(all);
+      for (const v1::Plugin& plugin : all) {
+        if (plugin.name() == name) *reply.add_plugins() = plugin;
+      }
+      finish(std::move(reply));
+    };
+  };
+  if (request.op_case() == v1::Request::kPluginUnload) {
+    const auto& unload = request.plugin_unload();
+    return plugins_.Unload(unload.name(), unload.keep(), done_for(unload.name()));
+  }
+  if (request.op_case() == v1::Request::kPluginReload) {
+    const auto& name = request.plugin_reload().name();
+    return plugins_.Reload(name, done_for(name));
+  }
+  const v1::PluginLoad& load = request.plugin_load();
+  auto spec = SpecOf(load.name(), load.isolation(), ToMap(load.options()));
+  if (!spec) return done_for(load.name())(spec.error());
+  const std::string name = spec->name;
+  plugins_.Load(std::move(*spec), false, done_for(name));
+}
+
+void Core::Status(v1::Status& status) const {
+  status.set_node(settings_.node);
+  status.set_epoch(settings_.epoch);
+  status.set_version(settings_.version);
+  status.set_seq(sequence_.last);
+  status.set_uptime_ms((clock_() - started_ns_) / 1'000'000);
+  status.set_flows(table_.size());
+  for (const PortEntry* port : ports_.All()) *status.add_ports() = port->port;
+  plugins_.Show(*status.mutable_plugins());
+  status.mutable_counters()->insert(counters_.values().begin(), counters_.values().end());
+  (*status.mutable_counters())["tombstones"] = table_.tombstones();
+  status.mutable_endpoints()->insert(settings_.endpoints.begin(), settings_.endpoints.end());
+  publishers_.Show(*status.mutable_publishers());
+}
+
+}  // namespace sluice::core

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ordered stream of events: numbers them, batches them, and encodes what somebody listens to.
+//
+// Events of one topic that follow one another share a message; another topic begins the next one, so that the order of
+// messages is the order of events. The loop's thread only.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <string>
+#include <string_view>
+
+#include "counters.h"
+#include "journal.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice::core {
+
+enum class Topic : uint8_t {
+  flow_add,
+  flow_mod,
+  flow_del,
+  flow_stats,
+  flow_offload,
+  port_add,
+  port_mod,
+  port_del,
+  port_stats,
+  plugin_load,
+  plugin_unload,
+  plugin_fail,
+  upcall,
+  refused,
+  heartbeat,
+};
+inline constexpr size_t kTopics = static_cast<size_t>(Topic::heartbeat) + 1;
+std::string_view TopicName(Topic topic);
+
+class EventStream {
+ public:
+  // One message of two frames; false where it could not be sent.
+  using Send = std::function<bool(std::string_view topic, const std::string& payload)>;
+
+  EventStream(Sequence& sequence, Counters& counters, std::string node, std::string epoch, Send send);
+
+  // A subscription came (or the last of this prefix went), as XPUB tells it.
+  void Subscribed(std::string_view prefix, bool on);
+  [[nodiscard]] bool Wanted(Topic topic) const {
+    return binary_[static_cast<size_t>(topic)] || json_[static_cast<size_t>(topic)];
+  }
+
+  // Counts the event. Where somebody listens: returns it, for its body to be filled before the next call; else nullptr.
+  // `seq`: of the journal entry that it tells of; 0: takes a number of its own.
+  v1::Event* Add(Topic topic, uint64_t seq = 0);
+  void Flush();
+  void Heartbeat(uint64_t interval_ms);
+
+ private:
+  Sequence& sequence_;
+  Counters& counters_;
+  Send send_;
+  v1::Events batch_;
+  Topic topic_ = Topic::heartbeat;
+  std::map<std::string, uint64_t, std::less<>> prefixes_;
+  std::array<uint64_t, kTopics> topic_seq_{};
+  std::array<bool, kTopics> binary_{};
+  std::array<bool, kTopics> json_{};
+};
+
+}  // namespace sluice::core

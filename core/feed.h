@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What one plugin is told, and when: batches from the journal, as many under way as its credit allows.
+//
+// A plugin that has just said hello is told its ports first, and flows once it has said how those are, so that it does
+// not judge every flow twice. The loop's thread only.
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "flow_table.h"
+#include "journal.h"
+#include "ports.h"
+
+namespace sluice::core {
+
+struct FeedLimits {
+  uint32_t window = 8;          // batches not acknowledged
+  int batch = 256;              // changes in one
+  size_t packets = 1024;        // packet outs waiting
+};
+
+class Feed {
+ public:
+  Feed(Journal& journal, FlowTable& table, Ports& ports, std::string plugin, uint8_t index, FeedLimits limits);
+
+  // From the start of the journal; `resync` tells the plugin that what it has is void.
+  void Start(bool resync);
+  void Stop();
+  // The next batch, complete but for the epoch; false: there is nothing to send, or no credit.
+  bool Fill(v1::ToPlugin& out);
+  // A batch outside the credit, for the message that stops a plugin.
+  uint64_t NextBatch() { return ++last_batch_; }
+  void Ack(uint64_t batch);
+  // False: the queue is full.
+  bool Queue(v1::PacketOut packet, uint64_t seq);
+  // Flows go out although a port has not been reported.
+  void Release() { holding_ = false; }
+
+  [[nodiscard]] bool running() const { return cursor_.has_value(); }
+  // Nothing but ports has been told yet.
+  [[nodiscard]] bool holding() const { return running() && (starting_ || holding_); }
+  [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
+
+ private:
+  void OfferPort(PortEntry& entry, v1::ToPlugin& out);
+  void Offer(Entry& entry, v1::ToPlugin& out);
+  [[nodiscard]] bool PortsReported() const;
+
+  Journal& journal_;
+  FlowTable& table_;
+  Ports& ports_;
+  const std::string plugin_;
+  const uint8_t index_;
+  const FeedLimits limits_;
+
+  struct Packet {
+    uint64_t seq;
+    v1::PacketOut packet;
+  };
+  std::optional<Cursor> cursor_;
+  std::deque<Packet> packets_;
+  uint64_t last_batch_ = 0;
+  uint64_t acked_ = 0;
+  bool starting_ = false;
+  bool resync_ = false;
+  bool holding_ = false;
+  bool synced_ = false;
+};
+
+}  // namespace sluice::core

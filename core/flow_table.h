@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flows, in the journal's order, with where each stands in every plugin.
+//
+// A deleted flow stays as a tombstone until every plugin that was offered it has confirmed; then flow.del is announced
+// with the final statistics. Its ufid may be put again at any time: then flow.del is announced first, and the new
+// flow is another instance. The loop's thread only.
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <unordered_set>
+
+#include "flow.h"
+#include "sluice/error.h"
+
+namespace sluice::core {
+
+// Told of what happens to flows, in the order in which it happens.
+class FlowObserver {
+ public:
+  virtual ~FlowObserver() = default;
+  virtual void OnAdded(Flow&) {}
+  virtual void OnModified(Flow&) {}
+  virtual void OnDeleted(Flow&) {}  // still with its old content and last statistics
+  virtual void OnOffload(Flow&) {}  // a plugin's verdict changed
+  virtual void OnCounted(Flow&) {}  // counters changed
+  // The flow begins or ceases to refer to its ports.
+  virtual void OnLinked(const Flow&) {}
+  virtual void OnUnlinked(const Flow&) {}
+};
+
+inline constexpr size_t kMaxPlugins = 32;
+inline constexpr size_t kStates = v1::OffloadState_ARRAYSIZE;
+
+struct FlowLimits {
+  uint64_t max_flows = 1'048'576;
+  uint64_t max_tombstones = 65'536;  // that one plugin may leave unconfirmed before it is synchronised anew
+};
+
+enum class PutOutcome { added, modified, unchanged };
+
+class FlowTable {
+ public:
+  FlowTable(Journal& journal, FlowObserver& observer, FlowLimits limits);
+  ~FlowTable();
+  FlowTable(const FlowTable&) = delete;
+  FlowTable& operator=(const FlowTable&) = delete;
+
+  // Errors: "duplicate_match", "table_full"; "no_such_flow" where `must_exist`.
+  Result<PutOutcome> Put(const FlowSpec& spec, uint64_t now_ns, bool must_exist = false);
+  void Delete(Flow& flow, Cause cause);
+  // All, or those of in_port `port`. Returns how many.
+  uint32_t Flush(uint32_t port);
+
+  [[nodiscard]] Flow* Find(const Ufid& ufid) const;  // live ones
+  // Of several priorities the highest.
+  [[nodiscard]] Flow* FindByMatch(std::string_view packed) const;
+  [[nodiscard]] uint64_t size() const { return live_; }
+
+  // Puts into `changes` what `plugin` has to be told about the entry (a flow or tombstone), and notes that it was.
+  void Offer(Flow& flow, uint8_t plugin, google::protobuf::RepeatedPtrField<v1::Change>& changes);
+  // False where the verdict or the statistics are about something that is no more.
+  bool Judge(uint8_t plugin, v1::Verdict& verdict);
+  bool Count(const v1::FlowStats& stats, uint64_t now_ns);
+
+  // The plugin is gone or begins anew: it has nothing, confirms nothing.
+  void Forget(uint8_t plugin);
+  // The plugin does not answer: flow.del waits for it no longer.
+  void AnnounceWaiting(uint8_t plugin);
+  // A plugin that has more deletes unconfirmed than allowed; kMaxPlugins: none.
+  [[nodiscard]] uint8_t Laggard() const;
+  // Offers anew what depends on a port that came or went.
+  void Reoffer(uint32_t port);
+
+  // Frees the tombstones that no snapshot needs any more.
+  void Sweep();
+  // Deletes up to this sequence number are no longer in the journal.
+  [[nodiscard]] uint64_t freed_upto() const { return freed_upto_; }
+  [[nodiscard]] uint64_t tombstones() const { return by_ufid_.size() - live_; }
+
+  [[nodiscard]] uint64_t CountOf(uint8_t plugin, v1::OffloadState state) const { return counts_[plugin][state]; }
+
+ private:
+  struct UfidHash {
+    using is_transparent = void;
+    size_t operator()(const Ufid& ufid) const noexcept { return std::hash<Ufid>{}(ufid); }
+    size_t operator()(const std::unique_ptr<Flow>& flow) const noexcept { return (*this)(flow->ufid); }
+  };
+  struct UfidEqual {
+    using is_transparent = void;
+    static const Ufid& Key(const std::unique_ptr<Flow>& flow) { return flow->ufid; }
+    static const Ufid& Key(const Ufid& ufid) { return ufid; }
+    bool operator()(const auto& a, const auto& b) const { return Key(a) == Key(b); }
+  };
+  struct MatchKey {
+    std::string_view match;
+    uint32_t priority;
+  };
+  struct MatchHash {
+    using is_transparent = void;
+    size_t operator()(const MatchKey& key) const {
+      return std::hash<std::string_view>{}(key.match) ^ (key.priority * 0x9e3779b97f4a7c15ULL);
+    }
+    size_t operator()(const Flow* flow) const { return (*this)(MatchKey{flow->match(), flow->priority}); }
+  };
+  struct MatchEqual {
+    using is_transparent = void;
+    static MatchKey Key(const Flow* flow) { return {flow->match(), flow->priority}; }
+    static MatchKey Key(const MatchKey& key) { return key; }
+    bool operator()(const auto& a, const auto& b) const {
+      return Key(a).priority == Key(b).priority && Key(a).match == Key(b).match;
+    }
+  };
+
+  [[nodiscard]] Flow* FindAny(std::string_view ufid) const;  // a tombstone too
+  void Add(const FlowSpec& spec, uint64_t now_ns);
+  void Revive(Flow& flow, const FlowSpec& spec, uint64_t now_ns);   // a tombstone
+  void Replace(Flow& flow, const FlowSpec& spec, uint64_t now_ns);  // another match under the same ufid
+  PutOutcome Modify(Flow& flow, const FlowSpec& spec, uint64_t now_ns);
+  void Begin(Flow& flow, const FlowSpec& spec, uint64_t now_ns);
+  void Index(Flow& flow);
+  void Unindex(Flow& flow);
+  void Announce(Flow& flow);
+  void Free(Flow& flow);
+  void SettleTombstone(Flow& flow);
+  void SetState(Placement& placement, v1::OffloadState state);
+  void RemovePlacement(Flow& flow, uint8_t plugin);
+
+  Journal& journal_;
+  FlowObserver& observer_;
+  FlowLimits limits_;
+  std::unordered_set<std::unique_ptr<Flow>, UfidHash, UfidEqual> by_ufid_;  // tombstones too
+  std::unordered_set<Flow*, MatchHash, MatchEqual> by_match_;
+  std::map<uint32_t, uint64_t, std::greater<>> priorities_;  // live flows of each priority
+  std::unordered_set<Flow*> settled_;                  // tombstones that only snapshots still need
+  std::array<std::array<uint64_t, kStates>, kMaxPlugins> counts_{};
+  std::array<uint64_t, kMaxPlugins> unconfirmed_{};
+  uint64_t live_ = 0;
+  uint64_t freed_upto_ = 0;
+};
+
+}  // namespace sluice::core

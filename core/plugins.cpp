@@ -1,0 +1,480 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "plugins.h"
+
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <utility>
+
+namespace sluice::core {
+namespace {
+
+constexpr uint64_t kMinuteNs = 60'000'000'000;
+constexpr uint64_t kMs = 1'000'000;
+
+std::string Seconds(uint64_t ms) { return std::to_string((ms + 999) / 1000) + " s"; }
+
+}  // namespace
+
+Plugins::Plugins(Parts parts, PluginTimes times, FeedLimits feed_limits)
+    : parts_(std::move(parts)), times_(times), feed_limits_(feed_limits) {
+  CheckSilence();
+}
+
+Plugins::~Plugins() = default;
+
+Plugins::Slot* Plugins::Find(const std::string& name) {
+  auto it = slots_.find(name);
+  return it == slots_.end() ? nullptr : it->second.get();
+}
+
+Plugins::Slot* Plugins::ByToken(const std::string& token) {
+  for (const auto& [name, slot] : slots_) {
+    if (slot->token == token) return slot.get();
+  }
+  return nullptr;
+}
+
+bool Plugins::Has(const std::string& name) const {
+  auto it = slots_.find(name);
+  if (it == slots_.end()) return false;
+  return it->second->state == State::running || it->second->state == State::starting;
+}
+
+bool Plugins::Holding(const std::string& name) const {
+  auto it = slots_.find(name);
+  return it != slots_.end() && it->second->feed->holding();
+}
+
+void Plugins::Answer(Slot& slot, Result<void> result) {
+  if (auto done = std::exchange(slot.done, nullptr)) done(std::move(result));
+}
+
+// ---- loading
+
+void Plugins::Load(PluginSpec spec, bool stays, Done done) {
+  Slot* old = Find(spec.name);
+  if (old != nullptr && (old->state != State::failed || old->run != nullptr)) {
+    return done(Error{"already_loaded", "plugin " + spec.name + " is loaded already", 0, 0});
+  }
+  if (old != nullptr) Erase(*old);
+  auto free = std::find(taken_.begin(), taken_.end(), false);
+  if (free == taken_.end()) {
+    return done(Error{"too_many_plugins", "there are " + std::to_string(kMaxPlugins) + " plugins already", 0, 0});
+  }
+  *free = true;
+  auto slot = std::make_unique<Slot>();
+  slot->spec = std::move(spec);
+  slot->index = static_cast<uint8_t>(free - taken_.begin());
+  slot->stays = stays;
+  slot->done = std::move(done);
+  slot->feed = std::make_unique<Feed>(parts_.journal, parts_.table, parts_.ports, slot->spec.name, slot->index,
+                                      feed_limits_);
+  Slot& placed = *(slots_[slot->spec.name] = std::move(slot));
+  Launch(placed);
+}
+
+void Plugins::Launch(Slot& slot) {
+  slot.state = State::starting;
+  slot.detail.clear();
+  slot.started = false;
+  slot.token = parts_.epoch + "/" + slot.spec.name + "/" + std::to_string(++tokens_);
+  const std::string token = slot.token;
+  slot.timer = parts_.timers.After(times_.start_ms, [this, token] { StartTimeout(token); });
+  RunEvents events{.started = [this, token](const std::string& version) { OnStarted(token, version); },
+                   .ended = [this, token](const std::string& error) { OnEnded(token, error); }};
+  auto run = parts_.launcher.Launch(slot.spec, token, std::move(events));
+  if (run) {
+    slot.run = std::move(*run);
+  } else {
+    StartFailed(slot, run.error());
+  }
+}
+
+void Plugins::OnStarted(const std::string& token, const std::string& version) {
+  Slot* slot = ByToken(token);
+  if (slot == nullptr || slot->state != State::starting) return;
+  slot->started = true;
+  slot->version = version;
+  RunWhenReady(*slot);
+}
+
+void Plugins::OnHello(Slot& slot, const std::string& identity, v1::FromPlugin& message) {
+  const bool again = !slot.identity.empty();
+  if (again) {
+    identities_.erase(slot.identity);
+    Gone(slot);
+  }
+  slot.identity = identity;
+  identities_[identity] = slot.spec.name;
+  slot.capabilities = std::move(*message.mutable_hello()->mutable_capabilities());
+  if (slot.version.empty()) slot.version = message.hello().version();
+  slot.heard_ns = parts_.timers.Now();
+  if (slot.state == State::running) {
+    StartFeed(slot, true);
+  } else {
+    RunWhenReady(slot);
+  }
+}
+
+void Plugins::RunWhenReady(Slot& slot) {
+  if (!slot.started || slot.identity.empty() || slot.state != State::starting) return;
+  parts_.timers.Cancel(slot.timer);
+  slot.state = State::running;
+  slot.silent = false;
+  slot.heard_ns = parts_.timers.Now();
+  slot.running_since_ns = slot.heard_ns;
+  slot.stays = true;
+  spdlog::info("plugin {} {} runs ({})", slot.spec.name, slot.version, slot.spec.process ? "process" : "thread");
+  Tell(Topic::plugin_load, slot);
+  StartFeed(slot, false);
+  Answer(slot, {});
+}
+
+void Plugins::StartFeed(Slot& slot, bool resync) {
+  if (names_.size() <= slot.index) names_.resize(slot.index + 1U);
+  names_[slot.index] = slot.spec.name;
+  slot.feed->Start(resync);
+  parts_.timers.Cancel(slot.ports_timer);
+  const std::string token = slot.token;
+  slot.ports_timer = parts_.timers.After(times_.ports_ms, [this, token] {
+    if (Slot* late = ByToken(token)) late->feed->Release();
+  });
+}
+
+void Plugins::StartTimeout(const std::string& token) {
+  Slot* slot = ByToken(token);
+  if (slot == nullptr || slot->state != State::starting) return;
+  const std::string what = slot->started ? "has started but not said hello" : "has not started";
+  const Error error{"timeout", "plugin " + slot->spec.name + " " + what + " within " + Seconds(times_.start_ms), 0, 0};
+  slot->state = State::failed;
+  slot->detail = error.detail;
+  spdlog::error("{}", error.detail);
+  Answer(*slot, error);
+  EndCode(*slot);
+}
+
+// It could not start, and its code is gone.
+void Plugins::StartFailed(Slot& slot, const Error& error) {
+  parts_.timers.Cancel(slot.timer);
+  Gone(slot);
+  slot.run.reset();
+  slot.state = State::failed;
+  slot.detail = error.detail;
+  spdlog::error("plugin {} did not start: {}", slot.spec.name, error.detail);
+  auto done = std::exchange(slot.done, nullptr);
+  Tell(Topic::plugin_fail, slot);
+  if (!slot.stays) {
+    Erase(slot);
+  } else if (slot.restarts != 0) {
+    RestartLater(slot);
+  }
+  if (done) done(error);
+}
+
+// ---- the end
+
+void Plugins::OnEnded(const std::string& token, const std::string& error) {
+  Slot* slot = ByToken(token);
+  if (slot == nullptr) return;
+  const std::string name = slot->spec.name;
+  parts_.timers.Cancel(slot->timer);
+  switch (slot->state) {
+    case State::starting:
+      return StartFailed(*slot, Error{"start_failed", error.empty() ? slot->detail : error, 0, 0});
+    case State::stopping: {
+      Gone(*slot);
+      spdlog::info("plugin {} is unloaded", name);
+      auto done = std::exchange(slot->done, nullptr);
+      Tell(Topic::plugin_unload, *slot);
+      Erase(*slot);
+      if (done) done(error.empty() ? Result<void>() : Result<void>(Error{"stop_failed", error, 0, 0}));
+      if (slots_.empty() && all_stopped_) std::exchange(all_stopped_, nullptr)();
+      return;
+    }
+    case State::running:
+      Fail(*slot, error.empty() ? "it ended without being asked" : error);
+      break;
+    case State::failed:
+      break;
+  }
+  slot->run.reset();
+  if (!slot->stays) return Erase(*slot);
+  RestartLater(*slot);
+}
+
+void Plugins::Fail(Slot& slot, const std::string& why) {
+  Gone(slot);
+  slot.state = State::failed;
+  slot.detail = why;
+  parts_.counters.Add("plugin_failures");
+  spdlog::error("plugin {} failed: {}", slot.spec.name, why);
+  Tell(Topic::plugin_fail, slot);
+}
+
+// Only code in a process of its own is started again by itself: what failed in this one may fail worse.
+void Plugins::RestartLater(Slot& slot) {
+  if (!slot.spec.process || all_stopped_) return;
+  if (slot.running_since_ns != 0 && parts_.timers.Now() - slot.running_since_ns > kMinuteNs) slot.restarts = 0;
+  if (slot.restarts >= times_.restarts) {
+    slot.detail += "; it is not restarted any more";
+    return;
+  }
+  const uint64_t delay_ms = times_.restart_ms << slot.restarts;
+  ++slot.restarts;
+  slot.running_since_ns = 0;
+  const std::string token = slot.token;
+  slot.timer = parts_.timers.After(delay_ms, [this, token] {
+    Slot* again = ByToken(token);
+    if (again == nullptr || again->state != State::failed || again->run != nullptr) return;
+    parts_.counters.Add("plugin_restarts");
+    spdlog::info("plugin {} is started again", again->spec.name);
+    Launch(*again);
+  });
+}
+
+// Nothing that the plugin said holds any longer, and nothing waits for it.
+void Plugins::Gone(Slot& slot) {
+  parts_.timers.Cancel(slot.ports_timer);
+  identities_.erase(slot.identity);
+  slot.identity.clear();
+  slot.feed->Stop();
+  if (slot.index < names_.size()) names_[slot.index].clear();
+  parts_.table.Forget(slot.index);
+  parts_.port_service.OnPluginGone(slot.spec.name);
+}
+
+void Plugins::Erase(Slot& slot) {
+  parts_.timers.Cancel(slot.timer);
+  taken_[slot.index] = false;
+  slots_.erase(std::string(slot.spec.name));
+}
+
+void Plugins::EndCode(Slot& slot) {
+  parts_.timers.Cancel(slot.timer);
+  if (slot.run == nullptr) return;
+  slot.run->Stop();
+  const std::string token = slot.token;
+  slot.timer = parts_.timers.After(times_.stop_ms, [this, token] { EndTimeout(token); });
+}
+
+void Plugins::EndTimeout(const std::string& token) {
+  Slot* slot = ByToken(token);
+  if (slot == nullptr || slot->run == nullptr) return;
+  const std::string name = slot->spec.name;
+  spdlog::error("plugin {} did not stop within {}", name, Seconds(times_.stop_ms));
+  if (slot->run->Kill()) return;  // its end will be told
+  parts_.counters.Add("plugin_threads_lost");
+  lost_.push_back(std::move(slot->run));
+  OnEnded(token, "plugin " + name + " did not stop within " + Seconds(times_.stop_ms) + ": its thread is left behind");
+}
+
+void Plugins::Unload(const std::string& name, bool keep, Done done) {
+  Slot* slot = Find(name);
+  if (slot == nullptr) return done(Error{"no_such_plugin", "no plugin " + name + " is loaded", 0, 0});
+  if (slot->state == State::starting || slot->state == State::stopping) {
+    const std::string doing = slot->state == State::starting ? "starting" : "stopping";
+    return done(Error{"busy", "plugin " + name + " is " + doing, 0, 0});
+  }
+  const bool failed = slot->state == State::failed;
+  slot->state = State::stopping;
+  slot->done = std::move(done);
+  if (slot->run == nullptr) return OnEnded(slot->token, "");
+  if (failed || slot->identity.empty()) return EndCode(*slot);
+  v1::ToPlugin stop;
+  stop.set_batch(slot->feed->NextBatch());
+  stop.set_epoch(parts_.epoch);
+  stop.set_stop(true);
+  stop.set_keep(keep);
+  if (!parts_.send(slot->identity, stop)) return EndCode(*slot);
+  const std::string token = slot->token;
+  slot->timer = parts_.timers.After(times_.stop_ms, [this, token] {
+    Slot* late = ByToken(token);
+    if (late == nullptr || late->state != State::stopping) return;
+    spdlog::warn("plugin {} did not say bye within {}", late->spec.name, Seconds(times_.stop_ms));
+    EndCode(*late);
+  });
+}
+
+void Plugins::Reload(const std::string& name, Done done) {
+  Slot* slot = Find(name);
+  if (slot == nullptr) return done(Error{"no_such_plugin", "no plugin " + name + " is loaded", 0, 0});
+  PluginSpec spec = slot->spec;
+  Unload(name, true, [this, spec = std::move(spec), done = std::move(done)](const Result<void>& unloaded) mutable {
+    if (!unloaded) return done(unloaded);
+    // From the top of the loop: this is called from the midst of the unload.
+    parts_.timers.After(0, [this, spec = std::move(spec), done = std::move(done)]() mutable {
+      Load(std::move(spec), true, std::move(done));
+    });
+  });
+}
+
+void Plugins::StopAll(std::function<void()> done) {
+  all_stopped_ = std::move(done);
+  std::vector<std::string> all;
+  for (const auto& [name, slot] : slots_) all.push_back(name);
+  for (const std::string& name : all) {
+    Slot& slot = *Find(name);
+    if (slot.state == State::starting) {
+      slot.state = State::stopping;
+      Answer(slot, Error{"stopping", "the daemon is stopping", 0, 0});
+      EndCode(slot);
+    } else if (slot.state != State::stopping) {
+      Unload(name, false, [](const Result<void>&) {});
+    }
+  }
+  if (slots_.empty() && all_stopped_) std::exchange(all_stopped_, nullptr)();
+}
+
+// ---- on the bus
+
+void Plugins::OnMessage(const std::string& identity, v1::FromPlugin& message) {
+  auto known = identities_.find(identity);
+  if (known != identities_.end()) {
+    Slot& slot = *slots_.at(known->second);
+    if (message.has_hello()) OnHello(slot, identity, message);
+    return Take(slot, message);
+  }
+  Slot* slot = message.has_hello() ? ByToken(message.hello().token()) : nullptr;
+  if (slot == nullptr || slot->state == State::failed) return Stranger(identity, message);
+  OnHello(*slot, identity, message);
+  Take(*slot, message);
+}
+
+// Left over from another daemon, or never asked for: it is told to go.
+void Plugins::Stranger(const std::string& identity, const v1::FromPlugin& message) {
+  parts_.counters.Add("plugin_strangers");
+  if (!message.has_hello()) return;
+  spdlog::warn("a plugin that this daemon has not loaded says hello as '{}'", message.hello().name().substr(0, 64));
+  v1::ToPlugin stop;
+  stop.set_batch(1);
+  stop.set_epoch(parts_.epoch);
+  stop.set_stop(true);
+  parts_.send(identity, stop);
+}
+
+void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
+  slot.heard_ns = parts_.timers.Now();
+  if (slot.silent) {
+    slot.silent = false;
+    slot.detail.clear();
+    spdlog::info("plugin {} answers again", slot.spec.name);
+    Tell(Topic::plugin_load, slot);
+  }
+  // Statistics first: those of a deleted flow may stand beside the verdict that ends it.
+  for (const v1::FlowStats& stats : message.stats()) {
+    if (!parts_.table.Count(stats, slot.heard_ns)) parts_.counters.Add("stats_late");
+  }
+  for (v1::Verdict& verdict : *message.mutable_verdicts()) {
+    if (!parts_.table.Judge(slot.index, verdict)) parts_.counters.Add("verdicts_late");
+  }
+  for (const v1::Port& port : message.ports()) {
+    parts_.port_service.OnReport(slot.spec.name, port, slot.feed->holding());
+  }
+  for (v1::Upcall& upcall : *message.mutable_upcalls()) {
+    parts_.counters.Add("upcalls");
+    if (v1::Event* event = parts_.events.Add(Topic::upcall)) {
+      *event->mutable_upcall() = std::move(upcall);
+    } else {
+      parts_.counters.Add("upcall_unheard");
+    }
+  }
+  if (message.ack() != 0) {
+    slot.feed->Ack(message.ack());
+    parts_.port_service.OnAck(slot.spec.name, message.ack());
+  }
+  if (message.bye()) OnBye(slot, message.error());
+}
+
+void Plugins::OnBye(Slot& slot, const std::string& error) {
+  identities_.erase(slot.identity);
+  slot.identity.clear();
+  if (slot.state == State::stopping) return EndCode(slot);
+  if (slot.state == State::starting) {
+    // Its start() will say, or has said, how that came.
+    if (slot.started) {
+      slot.detail = error;
+      EndCode(slot);
+    }
+    return;
+  }
+  if (slot.state != State::running) return;
+  Fail(slot, error.empty() ? "it said bye without being asked" : error);
+  EndCode(slot);
+}
+
+void Plugins::CheckSilence() {
+  const uint64_t now = parts_.timers.Now();
+  for (const auto& [name, slot] : slots_) {
+    if (slot->state != State::running || slot->silent || now - slot->heard_ns < times_.silence_ms * kMs) continue;
+    slot->silent = true;
+    slot->detail = "it has said nothing for " + Seconds(times_.silence_ms);
+    parts_.counters.Add("plugin_failures");
+    spdlog::error("plugin {} has said nothing for {}", name, Seconds(times_.silence_ms));
+    parts_.table.AnnounceWaiting(slot->index);
+    Tell(Topic::plugin_fail, *slot);
+  }
+  parts_.timers.After(std::max<uint64_t>(times_.silence_ms / 4, 10), [this] { CheckSilence(); });
+}
+
+void Plugins::Pump() {
+  const uint8_t laggard = parts_.table.Laggard();
+  for (const auto& [name, slot] : slots_) {
+    if (slot->state != State::running) continue;
+    if (slot->index == laggard) {
+      spdlog::warn("plugin {} is too far behind: it is told everything anew", name);
+      parts_.counters.Add("plugin_resyncs");
+      parts_.table.Forget(slot->index);
+      parts_.port_service.OnResync(name);
+      StartFeed(*slot, true);
+    }
+    while (slot->feed->Fill(batch_)) {
+      batch_.set_epoch(parts_.epoch);
+      if (!parts_.send(slot->identity, batch_)) parts_.counters.Add("plugin_batches_dropped");
+    }
+  }
+}
+
+Result<void> Plugins::PacketOut(const std::string& plugin, v1::PacketOut packet, uint64_t seq) {
+  Slot* slot = Find(plugin);
+  if (slot == nullptr || slot->state != State::running) {
+    return Error{"no_such_plugin", "plugin " + plugin + " is not running", 0, 0};
+  }
+  if (!slot->feed->Queue(std::move(packet), seq)) {
+    parts_.counters.Add("packet_out_dropped");
+    return Error{"busy", "plugin " + plugin + " has " + std::to_string(feed_limits_.packets) + " packets waiting", 0, 0};
+  }
+  return {};
+}
+
+void Plugins::Tell(Topic topic, const Slot& slot) {
+  if (v1::Event* event = parts_.events.Add(topic)) ShowOne(slot, *event->mutable_plugin());
+}
+
+void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
+  static constexpr std::array<const char*, 4> kStateNames = {"starting", "running", "stopping", "failed"};
+  out.set_name(slot.spec.name);
+  out.set_version(slot.version);
+  out.set_path(slot.spec.path);
+  out.set_isolation(slot.spec.process ? "process" : "thread");
+  out.set_state(slot.silent ? "failed" : kStateNames[static_cast<size_t>(slot.state)]);
+  out.set_detail(slot.detail);
+  out.mutable_options()->insert(slot.spec.options.begin(), slot.spec.options.end());
+  *out.mutable_capabilities() = slot.capabilities;
+  const auto count = [&](v1::OffloadState state) { return parts_.table.CountOf(slot.index, state); };
+  out.set_installed(count(v1::INSTALLED));
+  out.set_software(count(v1::SOFTWARE));
+  out.set_refused(count(v1::REFUSED));
+  out.set_failed(count(v1::FAILED));
+  const uint64_t judged = out.installed() + out.software() + out.refused() + out.failed();
+  const uint64_t flows = parts_.table.size();
+  out.set_pending(slot.state == State::running && flows > judged ? flows - judged : 0);
+  out.set_lag(slot.feed->lag());
+  out.set_pid(slot.run != nullptr ? slot.run->pid() : 0);
+}
+
+void Plugins::Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const {
+  for (const auto& [name, slot] : slots_) ShowOne(*slot, *out.Add());
+}
+
+}  // namespace sluice::core
