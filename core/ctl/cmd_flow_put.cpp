@@ -58,6 +58,10 @@ Result<void> FillFromTable(Daemon& daemon, FlowLine& line) {
 int PutOne(const Global& global, const PutArguments& arguments, const FlowDefaults& defaults) {
   std::string text;
   for (const std::string& word : arguments.words) text += (text.empty() ? "" : " ") + word;
+  if (text.find_first_not_of(" \t\n") == std::string::npos) {
+    // It would match every packet, and drop it: more likely a shell variable that was not set.
+    return Fail(Error{kUsage, "the flow is empty; one that matches every packet is written 'actions:...'"});
+  }
   auto line = SplitFlow(text);
   if (!line) return Fail(line.error(), text);
   Apply(defaults, *line);
