@@ -187,6 +187,21 @@ class Lab:
         """sluicectl --json ...: the objects it prints."""
         return [json.loads(line) for line in self.ctl("--json", *args).stdout.splitlines() if line.strip()]
 
+    def wait_ports_up(self, names=None):
+        """All ports, when those of `names` (default: the hosts') are up."""
+        names = names if names is not None else [host.port for host in self.hosts]
+        ports = []
+
+        def up():
+            ports[:] = self.query("port", "list")
+            states = {port["name"]: port["state"] for port in ports}
+            for port in ports:
+                if port["state"] == "failed":
+                    raise LabError(f"port {port['name']} failed: {port.get('detail')}")
+            return all(states.get(name) == "up" for name in names)
+        wait_until(up, f"ports {', '.join(names)} to be up", timeout=20)
+        return ports
+
     def counters(self):
         """Of every port; `forwarded` is what a flow sent to one port or to several."""
         ports = {port["name"]: port.get("counters", {}) for port in self.query("port", "list")}

@@ -28,10 +28,8 @@ def set_up(lab, console):
     two.address()
     ports = [argument for host in lab.hosts for argument in ("--port", f"{host.port}=xdp")]
     lab.start_daemon("--plugin", "xdp", *ports)
-    for port in lab.query("port", "list"):
-        console.say(f"{port['name']}: {port['state']}, {port.get('info', {}).get('mode', '?')} XDP")
-        if port["state"] != "up":
-            raise LabError(f"port {port['name']} is {port['state']}: {port.get('detail')}")
+    for port in lab.wait_ports_up():
+        console.say(f"{port['name']}: {port['state']}, {port['info']['mode']} XDP")
     console.say(f"h2 hangs on the trunk p2, speaks VLAN {VLAN} tagged; p0 and p1 are untagged in VLAN {VLAN}")
     tagger = trunk.start("tagger", os.path.join(HERE, "tagger.py"), "--tap", f"vlan{VLAN}", "--vid", str(VLAN),
                          "--mac", trunk.mac)

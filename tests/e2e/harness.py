@@ -56,10 +56,7 @@ class SluiceTest(unittest.TestCase):
     # ------------------------------------------------------------ short words for what cases do
 
     def wait_ports_up(self):
-        def up():
-            states = {port["name"]: port["state"] for port in self.lab.query("port", "list")}
-            return all(states.get(port) == "up" for port in self.ports)
-        wait_until(up, f"ports {self.ports} to be up", timeout=20)
+        self.lab.wait_ports_up(self.ports)
 
     def add_flow(self, text):
         """Returns its ufid when it is installed in every plugin."""
