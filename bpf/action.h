@@ -11,10 +11,11 @@ enum sluice_action_type {
 
   /* Terminals. */
   SLUICE_ACTION_DROP = 1,
-  SLUICE_ACTION_OUTPUT = 2,    /* b: port number, index into `ports` */
-  SLUICE_ACTION_GROUP = 3,     /* b: index into `groups`: all of its devices */
-  SLUICE_ACTION_FLOOD = 4,     /* all of group SLUICE_GROUP_FLOOD but the device the packet came in by */
-  SLUICE_ACTION_USERSPACE = 5, /* to the port's AF_XDP socket */
+  SLUICE_ACTION_OUTPUT = 2, /* b: port number, index into `ports` */
+  SLUICE_ACTION_GROUP = 3,  /* b: index into `groups`: all of its devices */
+  SLUICE_ACTION_FLOOD = 4,  /* all of group SLUICE_GROUP_FLOOD but the device the packet came in by */
+  /* To the port's AF_XDP socket. b: bytes of it that user space is to report, 0: all. */
+  SLUICE_ACTION_USERSPACE = 5,
 
   /* Edits. */
   SLUICE_ACTION_PUSH_VLAN = 16, /* a: tpid, b: tci, both in host order */

@@ -10,7 +10,7 @@
 
 #define SLUICE_KEY_WORDS 9 /* sizeof(struct sluice_key) / 8 */
 #define SLUICE_MAX_MASKS 255
-#define SLUICE_MASK_SLOTS 256 /* the last one stays empty: user space uses it to wait for readers */
+#define SLUICE_MASK_SLOTS 256
 #define SLUICE_MASK_LISTS 16
 #define SLUICE_MAX_FLOWS (1 << 24) /* a cache entry has 24 bits for the record's index */
 
@@ -58,7 +58,7 @@ struct sluice_cache_key {
   __u64 key[SLUICE_KEY_WORDS];
 };
 
-/* Statistics of one record on one CPU: entry cpu * max_flows + index of `stats`. Written by that CPU only; zeroed by
+/* Statistics of one record on one CPU: entry cpu * records + index of `stats`. Written by that CPU only; zeroed by
  * user space when no packet can have the record any more. */
 struct sluice_stats {
   __u64 packets;
@@ -87,7 +87,7 @@ enum sluice_miss_policy { SLUICE_MISS_PASS = 0, SLUICE_MISS_DROP = 1, SLUICE_MIS
 
 /* In section .rodata.config: set before the load. */
 struct sluice_config {
-  __u32 max_flows;
+  __u32 records;                    /* entries of `records` */
   __u32 cache_shift;                /* 64 - log2(entries of `cache`) */
   __u32 cache_keys_mask;            /* entries of `cache_keys` - 1 */
   __u32 frags;                      /* not 0: the program takes packets of several buffers */

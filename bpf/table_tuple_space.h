@@ -14,7 +14,7 @@
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1); /* max_flows */
+  __uint(max_entries, 1); /* config.records */
   __type(key, __u32);
   __type(value, struct sluice_record);
 } records SEC(".maps");
@@ -76,7 +76,7 @@ struct {
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1); /* possible CPUs x max_flows */
+  __uint(max_entries, 1); /* possible CPUs x config.records */
   __type(key, __u32);
   __type(value, struct sluice_stats);
 } stats SEC(".maps");
@@ -87,7 +87,7 @@ struct lookup {
 };
 
 static __always_inline void record_stats(__u32 index, __u64 length, __u32 tcp_flags) {
-  __u32 at = bpf_get_smp_processor_id() * config.max_flows + index;
+  __u32 at = bpf_get_smp_processor_id() * config.records + index;
   struct sluice_stats* s = bpf_map_lookup_elem(&stats, &at);
   if (!s) return;
   s->packets++;

@@ -97,9 +97,14 @@ Result<void> CheckOptions(const ObjectOptions& options) {
   return {};
 }
 
+// Records wait for a grace period before they are used again: room for the flows changed meanwhile.
+uint32_t RecordsFor(uint32_t max_flows) {
+  return std::min<uint32_t>(max_flows + max_flows / 16 + 64, SLUICE_MAX_FLOWS);
+}
+
 Result<sluice_config> MakeConfig(const ObjectOptions& options) {
   sluice_config config{};
-  config.max_flows = options.max_flows;
+  config.records = RecordsFor(options.max_flows);
   config.cache_shift = 64 - std::countr_zero(options.cache_entries);
   config.cache_keys_mask = std::max(options.cache_entries / kCacheKeysPerEntry, 1U) - 1;
   config.frags = options.frags ? 1 : 0;
@@ -173,13 +178,14 @@ Result<void> Object::ShareMap(const char* name, int fd) {
 
 Result<void> Object::Prepare() {
   cpu_count_ = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
-  const uint64_t stats = static_cast<uint64_t>(cpu_count_) * options_.max_flows;
+  const uint64_t stats = static_cast<uint64_t>(cpu_count_) * RecordsFor(options_.max_flows);
   if (stats > UINT32_MAX) return Error{"bad_option", "max_flows times the number of CPUs is beyond 2^32"};
 
   auto config = MakeConfig(options_);
   if (!config) return config.error();
+  record_count_ = config->records;
   for (auto [name, entries] :
-       std::initializer_list<std::pair<const char*, uint32_t>>{{"records", options_.max_flows},
+       std::initializer_list<std::pair<const char*, uint32_t>>{{"records", record_count_},
                                                                {"stats", static_cast<uint32_t>(stats)},
                                                                {"cpus", cpu_count_},
                                                                {"cache", options_.cache_entries},
@@ -225,13 +231,17 @@ Result<void> Object::LoadIntoKernel() {
     if (error == ENOMEM) result.detail += "; max_flows and cache_entries say how much it takes";
     return result;
   }
-  bpf_program* main = bpf_object__find_program_by_name(object_.get(), "sluice_xdp");
-  bpf_program* execute = bpf_object__find_program_by_name(object_.get(), "sluice_execute");
-  if (main == nullptr || execute == nullptr) {
-    return Bad(options_.path, std::string("it has no program ") + (main == nullptr ? "sluice_xdp" : "sluice_execute"));
+  struct Wanted {
+    const char* name;
+    int Object::*fd;
+  };
+  for (const Wanted& wanted :
+       {Wanted{"sluice_xdp", &Object::program_fd_}, Wanted{"sluice_execute", &Object::execute_fd_},
+        Wanted{"sluice_clock", &Object::clock_fd_}}) {
+    bpf_program* program = bpf_object__find_program_by_name(object_.get(), wanted.name);
+    if (program == nullptr) return Bad(options_.path, std::string("it has no program ") + wanted.name);
+    this->*wanted.fd = bpf_program__fd(program);
   }
-  program_fd_ = bpf_program__fd(main);
-  execute_fd_ = bpf_program__fd(execute);
   return {};
 }
 

@@ -61,6 +61,8 @@ class Object {
   [[nodiscard]] int program_fd() const { return program_fd_; }
   // Program sluice_execute: runs the actions of the record named in struct sluice_execute_meta before the frame.
   [[nodiscard]] int execute_fd() const { return execute_fd_; }
+  // Program sluice_clock: returns the jiffies of now, lower half.
+  [[nodiscard]] int clock_fd() const { return clock_fd_; }
   // By name: "records", "masks", "mask_lists", "subtables", "cache", "cache_keys", "action_lists", "stats", "cpus",
   // "ports", "groups", "xsks". -1 where there is none.
   [[nodiscard]] int MapFd(std::string_view name) const;
@@ -90,6 +92,8 @@ class Object {
   [[nodiscard]] std::span<uint64_t> cache() const { return {cache_.As<uint64_t>(), options_.cache_entries}; }
   [[nodiscard]] sluice_stats* stats() const { return stats_.As<sluice_stats>(); }
   [[nodiscard]] uint32_t cpu_count() const { return cpu_count_; }
+  // Entries of `records`: some more than max_flows, for records that are on their way out.
+  [[nodiscard]] uint32_t record_count() const { return record_count_; }
 
  private:
   struct Close {
@@ -111,7 +115,9 @@ class Object {
   std::vector<std::string> action_types_;
   int program_fd_ = -1;
   int execute_fd_ = -1;
+  int clock_fd_ = -1;
   uint32_t cpu_count_ = 0;
+  uint32_t record_count_ = 0;
   uint32_t action_list_count_ = 0;
   std::unique_ptr<char[]> log_;  // the verifier's, while it loads
   Mapping records_, masks_, mask_lists_, action_lists_, cache_, stats_, cpus_, control_;

@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+// The mask slots of a tuple space: `masks` and the hash maps in `subtables`, a reserve of them, and their growth.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "inner_maps.h"
+#include "interface/unique_fd.h"
+#include "object.h"
+#include "reclaimer.h"
+#include "sluice/error.h"
+#include "table.h"
+
+namespace sluice::xdp {
+
+// Session thread.
+class Subtables {
+ public:
+  Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares);
+  Subtables(const Subtables&) = delete;
+  Subtables& operator=(const Subtables&) = delete;
+
+  // A slot with an empty subtable and this mask. Waits for the kernel where no spare is left. Errors: "too_many_masks",
+  // those of creating a map.
+  Result<uint32_t> Take(const sluice_mask& mask);
+  // No reader may know of the slot any more, and no flow be in it.
+  void Recycle(uint32_t slot);
+
+  // Packets find `record`, which is completely written, under its key.
+  Result<void> Insert(uint32_t record);
+  // Several of one slot, whose keys differ and are not in. Returns how many are in: the first ones.
+  size_t InsertMany(uint32_t slot, std::span<const uint32_t> records, Error& error);
+  // `record` has the slot and key of `old`, which is in. Packets find one or the other.
+  Result<void> Replace(uint32_t old, uint32_t record);
+  // Packets do not find it any more.
+  void Remove(uint32_t record);
+
+  [[nodiscard]] bool empty(uint32_t slot) const { return tables_[slot].members.empty(); }
+  // Its map is being exchanged: not to be recycled.
+  [[nodiscard]] bool busy(uint32_t slot) const { return tables_[slot].swapping; }
+  [[nodiscard]] size_t spares() const { return spares_.size(); }
+
+ private:
+  struct Table {
+    UniqueFd map;
+    uint32_t room = 0;
+    std::vector<uint32_t> members;  // records in it
+    // Its successor while it grows: the first `copied` members are in there too.
+    std::shared_ptr<UniqueFd> next;
+    uint32_t next_room = 0;
+    uint32_t copied = 0;
+    bool swapping = false;  // the kernel is being given the successor
+  };
+
+  struct Refilling;
+
+  void StartRefill(size_t count);
+  void Refilled(Refilling& refilling);
+  Result<void> MakeRoom(Table& table, uint32_t slot);
+  void Grow(Table& table, uint32_t slot, size_t members);
+  void Copy(Table& table, uint32_t slot, size_t most);
+  void Swapped(Table& table, bool done);
+  void AbandonGrowth(Table& table);
+  Result<void> Write(int map, uint32_t record);
+  size_t WriteMany(int map, std::span<const uint32_t> records, Error& error);
+  void Erase(int map, uint32_t record);
+  void AddMember(Table& table, uint32_t record);
+  void AfterInsert(Table& table, uint32_t slot);
+
+  Object& object_;
+  Reclaimer& reclaimer_;
+  uint32_t target_spares_;
+  uint32_t first_room_;
+  uint32_t last_room_;
+  std::shared_ptr<UniqueFd> outer_;  // its own: the reclaimer's thread may be at it when the object goes
+  std::vector<Table> tables_;        // by slot
+  std::vector<uint32_t> unused_;     // slots without a subtable that could be used
+  std::vector<uint32_t> spares_;     // slots whose subtable is empty and known to the kernel
+  bool refilling_ = false;
+  Result<void> refill_result_;
+  std::vector<uint32_t> position_;  // of a record in its table's members
+  std::vector<uint64_t> batch_keys_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+}  // namespace sluice::xdp

@@ -1,0 +1,493 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "tuple_space.h"
+
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <utility>
+
+#include "system.h"
+
+namespace sluice::xdp {
+
+class TupleSpace::Busy {
+ public:
+  explicit Busy(TupleSpace& table) : table_(table) { ++table_.busy_; }
+  ~Busy() {
+    if (--table_.busy_ == 0) table_.Deliver();
+  }
+  Busy(const Busy&) = delete;
+  Busy& operator=(const Busy&) = delete;
+
+ private:
+  TupleSpace& table_;
+};
+
+size_t TupleSpace::MaskHash::operator()(const sluice_mask& mask) const {
+  uint64_t h = 0;
+  for (const uint64_t word : mask.words) h = (h ^ word) * 0x9e3779b97f4a7c15ULL + (h >> 29);
+  return h ^ h >> 32;
+}
+
+bool TupleSpace::MaskEqual::operator()(const sluice_mask& a, const sluice_mask& b) const {
+  return std::memcmp(a.words, b.words, sizeof a.words) == 0;
+}
+
+TupleSpace::TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, const FlowTableOptions& options)
+    : object_(object),
+      reclaimer_(reclaimer),
+      listener_(listener),
+      records_(object.records()),
+      subtables_(object, reclaimer, options.spare_subtables),
+      order_(object, reclaimer, [this](uint32_t slot) { subtables_.Recycle(slot); }),
+      index_(object.records(), object.record_count()),
+      clock_(object.clock_fd()),
+      infos_(object.record_count()) {
+  for (uint32_t list = object.action_list_count(); list-- > 0;) free_lists_.push_back(list);
+}
+
+TupleSpace::~TupleSpace() { Flush(); }
+
+FlowTable::Limits TupleSpace::limits() const {
+  return {object_.options().max_flows, SLUICE_MAX_MASKS, SLUICE_MAX_EDITS};
+}
+
+FlowTable::Usage TupleSpace::usage() const {
+  return {live_, static_cast<uint32_t>(retiring_.size() + reclaiming_), order_.masks_in_use(),
+          static_cast<uint32_t>(subtables_.spares())};
+}
+
+// ---- Records.
+
+Result<uint32_t> TupleSpace::NewRecord() {
+  if (never_used_ < infos_.size()) return never_used_++;
+  while (free_records_.empty()) {
+    if (retiring_.empty() && reclaiming_ == 0) {
+      return Error{"table_full", "All " + std::to_string(infos_.size()) + " records of the port are in use"};
+    }
+    if (!reclaimer_.WaitOne()) return Error{"system_call", "No grace period is under way"};
+  }
+  const uint32_t record = free_records_.back();
+  free_records_.pop_back();
+  return record;
+}
+
+void TupleSpace::FreeRecord(uint32_t record) {
+  sluice_record& r = records_[record];
+  if (r.n_edits > SLUICE_INLINE_EDITS) free_lists_.push_back(r.list);
+  r.n_edits = 0;
+  if (r.terminal == SLUICE_ACTION_GROUP) groups_.erase(record);
+  infos_[record] = {};
+  free_records_.push_back(record);
+}
+
+// A record that no reader can reach yet: whole, but dead.
+Result<uint32_t> TupleSpace::WriteRecord(uint32_t slot, const KeyWords& key, uint32_t priority,
+                                         const CompiledActions& actions) {
+  auto record = NewRecord();
+  if (!record) return record;
+  sluice_record& r = records_[*record];
+  const auto& edits = actions.edits;
+  if (edits.size() > SLUICE_INLINE_EDITS) {
+    if (free_lists_.empty() || edits.size() > SLUICE_MAX_EDITS) {
+      free_records_.push_back(*record);
+      return Error{"table_full", "All " + std::to_string(object_.action_list_count()) +
+                                     " places for flows with more than " + std::to_string(SLUICE_INLINE_EDITS) +
+                                     " edits are in use"};
+    }
+    r.list = free_lists_.back();
+    free_lists_.pop_back();
+    std::copy(edits.begin(), edits.end(), object_.action_lists()[r.list].edits);
+  } else {
+    std::copy(edits.begin(), edits.end(), r.edits);
+  }
+  r.n_edits = static_cast<uint8_t>(edits.size());
+  r.terminal = actions.terminal.type;
+  r.terminal_arg = actions.terminal.b;
+  r.priority = priority;
+  r.mask_slot = static_cast<uint16_t>(slot);
+  std::copy_n(key.begin(), SLUICE_KEY_WORDS, r.key);
+  if (actions.group) groups_[*record] = actions.group;
+  return record;
+}
+
+void TupleSpace::Revive(uint32_t record) {
+  uint32_t gen = records_[record].gen;
+  gen = gen % 2 == 1 ? gen + 1 : gen + 2;  // 0: never used
+  // Cache entries have the lower half only: those of 2^16 changes ago must be gone.
+  if ((gen & 0xffff) == 0) order_.ForgetCache();
+  __atomic_store_n(&records_[record].gen, gen, __ATOMIC_RELEASE);
+}
+
+void TupleSpace::Kill(uint32_t record) {
+  __atomic_store_n(&records_[record].gen, records_[record].gen | 1, __ATOMIC_RELEASE);
+}
+
+// ---- Flows.
+
+FlowId TupleSpace::NewFlow(uint32_t record, uint64_t cookie) {
+  FlowId id = 0;
+  if (free_flows_.empty()) {
+    id = static_cast<FlowId>(flows_.size());
+    flows_.emplace_back();
+  } else {
+    id = free_flows_.back();
+    free_flows_.pop_back();
+  }
+  flows_[id] = {};
+  flows_[id].record = record;
+  flows_[id].live = true;
+  flows_[id].cookie = cookie;
+  infos_[record].flow = id;
+  return id;
+}
+
+void TupleSpace::FreeFlow(uint32_t id) {
+  flows_[id] = {};
+  free_flows_.push_back(id);
+}
+
+Result<uint32_t> TupleSpace::SlotOf(const KeyWords& mask) {
+  sluice_mask words{};
+  std::copy_n(mask.begin(), SLUICE_KEY_WORDS, words.words);
+  if (const auto known = slots_.find(words); known != slots_.end()) return known->second;
+  auto slot = subtables_.Take(words);
+  while (!slot && slot.error().reason == "too_many_masks") {
+    // Masks without flows may be on their way out, or be made to go.
+    Tidy();
+    if (order_.masks_in_use() >= SLUICE_MAX_MASKS || !reclaimer_.WaitOne()) return slot;
+    slot = subtables_.Take(words);
+  }
+  if (slot) slots_.emplace(words, *slot);
+  return slot;
+}
+
+// The flow's record, whole but dead. Counts the flow.
+Result<uint32_t> TupleSpace::Prepare(const FlowSpec& flow) {
+  if (live_ >= object_.options().max_flows) {
+    return Error{"table_full", "The port has " + std::to_string(live_) + " flows, which is its max_flows"};
+  }
+  auto slot = SlotOf(flow.mask);
+  if (!slot) return slot;
+  auto record = WriteRecord(*slot, flow.key, flow.priority, flow.actions);
+  if (record) {
+    ++live_;
+  } else if (!order_.listed(*slot)) {  // the mask is new, and not wanted after all
+    slots_.erase(object_.masks()[*slot]);
+    subtables_.Recycle(*slot);
+  }
+  return record;
+}
+
+// Puts `add` into, and takes `remove` out of, the chain of records with one mask and key that `head` begins (each may
+// be kNone), and has packets find the new head.
+Result<void> TupleSpace::Rechain(uint32_t head, uint32_t remove, uint32_t add) {
+  chain_.clear();
+  size_t place = kNone;
+  for (uint32_t at = head; at != kNone; at = infos_[at].next) {
+    if (at != remove) {
+      chain_.push_back(at);
+    } else if (add != kNone && records_[add].priority == records_[remove].priority) {
+      place = chain_.size();  // it keeps its rank among equals
+    }
+  }
+  if (add != kNone) {
+    const auto lower = std::find_if(chain_.begin(), chain_.end(),
+                                    [&](uint32_t at) { return records_[at].priority < records_[add].priority; });
+    chain_.insert(place == kNone ? lower : chain_.begin() + static_cast<ptrdiff_t>(place), add);
+  }
+
+  const uint32_t new_head = chain_.empty() ? kNone : chain_.front();
+  if (new_head != head) {
+    if (head == kNone) {
+      if (auto inserted = subtables_.Insert(new_head); !inserted) return inserted;
+      index_.Insert(new_head);
+    } else if (new_head == kNone) {
+      subtables_.Remove(head);
+      index_.Erase(head);
+    } else {
+      if (auto replaced = subtables_.Replace(head, new_head); !replaced) return replaced;
+      index_.Replace(head, new_head);
+    }
+  }
+  for (size_t i = 0; i < chain_.size(); ++i) infos_[chain_[i]].next = i + 1 < chain_.size() ? chain_[i + 1] : kNone;
+  return {};
+}
+
+// Packets find the record from now on, if it is the first of its chain. `outranks`: ForgetCache must follow.
+Result<void> TupleSpace::Enter(uint32_t record, bool& outranks) {
+  outranks |= order_.Add(records_[record].mask_slot, records_[record].priority);
+  Revive(record);
+  auto entered = Rechain(index_.Find(records_[record]), kNone, record);
+  if (!entered) order_.Remove(records_[record].mask_slot, records_[record].priority);
+  return entered;
+}
+
+Result<FlowId> TupleSpace::Put(const FlowSpec& flow) {
+  const Busy busy(*this);
+  auto record = Prepare(flow);
+  if (!record) return record.error();
+  bool outranks = false;
+  if (auto entered = Enter(*record, outranks); !entered) {
+    --live_;
+    Kill(*record);
+    Retire({*record, kNone, false});  // a packet may have seen it
+    return entered.error();
+  }
+  if (outranks) order_.ForgetCache();
+  return NewFlow(*record, flow.cookie);
+}
+
+void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results) {
+  std::stable_sort(pending.begin(), pending.end(), [](const Pending& a, const Pending& b) { return a.slot < b.slot; });
+  std::vector<uint32_t> records;
+  for (size_t from = 0; from < pending.size();) {
+    records.clear();
+    for (size_t i = from; i < pending.size() && pending[i].slot == pending[from].slot; ++i) {
+      records.push_back(pending[i].record);
+    }
+    Error error;
+    const size_t inserted = subtables_.InsertMany(pending[from].slot, records, error);
+    for (size_t i = inserted; i < records.size(); ++i) {
+      const uint32_t record = records[i];
+      index_.Erase(record);
+      order_.Remove(records_[record].mask_slot, records_[record].priority);
+      --live_;
+      Kill(record);
+      Retire({record, kNone, false});
+      FreeFlow(infos_[record].flow);
+      infos_[record].flow = kNone;
+      results[pending[from + i].index] = error;
+    }
+    from += records.size();
+  }
+  pending.clear();
+}
+
+std::vector<Result<FlowId>> TupleSpace::PutMany(std::span<const FlowSpec> flows) {
+  const Busy busy(*this);
+  std::vector<Result<FlowId>> results;
+  results.reserve(flows.size());
+  std::vector<Pending> pending;
+  pending.reserve(flows.size());
+  bool outranks = false;
+  for (const FlowSpec& flow : flows) {
+    auto prepared = Prepare(flow);
+    if (!prepared) {
+      results.emplace_back(prepared.error());
+      continue;
+    }
+    const uint32_t record = *prepared;
+    if (index_.Find(records_[record]) == KeyIndex::kNone) {
+      const uint32_t slot = records_[record].mask_slot;
+      outranks |= order_.Add(slot, records_[record].priority);
+      Revive(record);
+      index_.Insert(record);
+      pending.push_back({slot, record, results.size()});
+      results.emplace_back(NewFlow(record, flow.cookie));
+      continue;
+    }
+    // A match that is there already; perhaps one of those that wait here.
+    InsertPending(pending, results);
+    if (auto entered = Enter(record, outranks); !entered) {
+      --live_;
+      Kill(record);
+      Retire({record, kNone, false});
+      results.emplace_back(entered.error());
+      continue;
+    }
+    results.emplace_back(NewFlow(record, flow.cookie));
+  }
+  InsertPending(pending, results);
+  if (outranks) order_.ForgetCache();
+  return results;
+}
+
+Result<void> TupleSpace::Modify(FlowId id, const FlowSpec& flow) {
+  const Busy busy(*this);
+  const uint32_t old = flows_[id].record;
+  const uint32_t slot = records_[old].mask_slot;
+  KeyWords key{};
+  std::copy_n(records_[old].key, SLUICE_KEY_WORDS, key.begin());
+  auto written = WriteRecord(slot, key, flow.priority, flow.actions);
+  if (!written) return written.error();
+  const uint32_t record = *written;
+
+  if (flows_[id].detached) {
+    Revive(record);
+  } else {
+    const bool outranks = order_.Add(slot, flow.priority);
+    Revive(record);
+    if (auto changed = Rechain(index_.Find(records_[old]), old, record); !changed) {
+      order_.Remove(slot, flow.priority);
+      Kill(record);
+      Retire({record, kNone, false});
+      return changed;
+    }
+    order_.Remove(slot, records_[old].priority);
+    if (outranks) order_.ForgetCache();
+  }
+  Kill(old);
+  Retire({old, id, false});
+  flows_[id].record = record;
+  flows_[id].cookie = flow.cookie;
+  infos_[record].flow = id;
+  return {};
+}
+
+void TupleSpace::Delete(FlowId id) {
+  const Busy busy(*this);
+  Flow& flow = flows_[id];
+  const uint32_t record = flow.record;
+  if (!flow.detached) {
+    const uint32_t head = index_.Find(records_[record]);
+    if (auto done = Rechain(head, record, kNone); !done) {
+      // No memory to exchange the two in one step, so in two: packets miss in between.
+      const uint32_t heir = infos_[record].next;
+      subtables_.Remove(record);
+      index_.Erase(record);
+      if (auto entered = subtables_.Insert(heir); entered) index_.Insert(heir);
+    }
+    order_.Remove(records_[record].mask_slot, records_[record].priority);
+    --live_;
+  }
+  Kill(record);
+  flow.live = false;
+  Retire({record, id, true});
+}
+
+void TupleSpace::Flush() {
+  {
+    const Busy busy(*this);
+    for (FlowId id = 0; id < flows_.size(); ++id) {
+      if (flows_[id].live) Delete(id);
+    }
+    while (!retiring_.empty() || reclaiming_ > 0) {
+      if (!reclaimer_.WaitOne()) break;
+    }
+  }
+}
+
+Result<FlowId> TupleSpace::PutActions(const CompiledActions& actions, uint64_t cookie) {
+  const Busy busy(*this);
+  auto record = WriteRecord(0, KeyWords{}, 0, actions);
+  if (!record) return record.error();
+  Revive(*record);
+  const FlowId id = NewFlow(*record, cookie);
+  flows_[id].detached = true;
+  return id;
+}
+
+bool TupleSpace::FindRecord(uint32_t record, uint64_t& cookie) const {
+  if (record >= infos_.size()) return false;
+  const uint32_t flow = infos_[record].flow;
+  if (flow == kNone || !flows_[flow].live) return false;
+  cookie = flows_[flow].cookie;
+  return true;
+}
+
+// ---- Reclaiming.
+
+void TupleSpace::Retire(Retired retired) {
+  retiring_.push_back(retired);
+  StartReclaiming();
+}
+
+void TupleSpace::StartReclaiming() {
+  if (reclaiming_ > 0 || retiring_.empty()) return;
+  reclaiming_ = retiring_.size();
+  reclaimer_.AfterGrace(alive_, [this, batch = std::exchange(retiring_, {})] {
+    const Busy busy(*this);
+    Reclaim(batch);
+    reclaiming_ = 0;
+    StartReclaiming();
+  });
+}
+
+void TupleSpace::Reclaim(const std::vector<Retired>& batch) {
+  clock_.Update();
+  for (const Retired& retired : batch) {
+    if (retired.flow != kNone) Count(retired.record);
+    for (uint32_t cpu = 0; cpu < object_.cpu_count(); ++cpu) {
+      object_.stats()[static_cast<size_t>(cpu) * object_.record_count() + retired.record] = {};
+    }
+    FreeRecord(retired.record);
+    if (!retired.last) continue;
+    Flow& flow = flows_[retired.flow];
+    reclaimed_.emplace_back(flow.cookie, TakeCounted(flow));
+    FreeFlow(retired.flow);
+  }
+}
+
+void TupleSpace::Deliver() {
+  while (!reclaimed_.empty()) {
+    for (const auto& [cookie, rest] : std::exchange(reclaimed_, {})) listener_.OnReclaimed(cookie, rest);
+  }
+}
+
+// ---- Statistics.
+
+// Adds to the flow what its record counted since the last time.
+void TupleSpace::Count(uint32_t record) {
+  const size_t stride = object_.record_count();
+  uint64_t packets = 0;
+  uint64_t bytes = 0;
+  uint64_t used = 0;
+  uint64_t flags = 0;
+  for (uint32_t cpu = 0; cpu < object_.cpu_count(); ++cpu) {
+    const sluice_stats& stats = object_.stats()[cpu * stride + record];
+    packets += __atomic_load_n(&stats.packets, __ATOMIC_RELAXED);
+    bytes += __atomic_load_n(&stats.bytes, __ATOMIC_RELAXED);
+    const uint64_t used_and_flags = __atomic_load_n(&stats.used_and_flags, __ATOMIC_RELAXED);
+    used = std::max(used, used_and_flags >> SLUICE_STATS_FLAG_BITS);
+    flags |= used_and_flags & SLUICE_STATS_FLAGS;
+  }
+  Info& info = infos_[record];
+  if (packets == info.packets && bytes == info.bytes) return;
+  Flow& flow = flows_[info.flow];
+  flow.counted.packets += packets - info.packets;
+  flow.counted.bytes += bytes - info.bytes;
+  flow.counted.tcp_flags |= static_cast<uint16_t>(flags);
+  flow.used_jiffies = std::max(flow.used_jiffies, used);
+  info.packets = packets;
+  info.bytes = bytes;
+  if (!std::exchange(flow.changed, true)) changed_.push_back(info.flow);
+}
+
+FlowStatsDelta TupleSpace::TakeCounted(Flow& flow) {
+  FlowStatsDelta delta = flow.counted;
+  delta.used_ns = clock_.ToNs(flow.used_jiffies);
+  flow.counted = {};
+  flow.counted.tcp_flags = delta.tcp_flags;
+  flow.used_jiffies = 0;
+  flow.changed = false;
+  return delta;
+}
+
+void TupleSpace::ForEachChangedStats(const std::function<void(uint64_t cookie, const FlowStatsDelta& delta)>& report) {
+  const Busy busy(*this);
+  clock_.Update();
+  for (uint32_t record = 0; record < never_used_; ++record) {
+    if (infos_[record].flow != kNone) Count(record);
+  }
+  for (const FlowId id : std::exchange(changed_, {})) {
+    // A deleted flow's go with OnReclaimed.
+    if (flows_[id].live && flows_[id].changed) report(flows_[id].cookie, TakeCounted(flows_[id]));
+  }
+  Tidy();
+}
+
+void TupleSpace::Tidy() {
+  order_.Tidy([this](uint32_t slot) {
+    if (subtables_.busy(slot)) return false;
+    slots_.erase(object_.masks()[slot]);
+    return true;
+  });
+}
+
+Result<std::unique_ptr<FlowTable>> MakeFlowTable(Object& object, Reclaimer& reclaimer, FlowTable::Listener& listener,
+                                                 const FlowTableOptions& options) {
+  return std::unique_ptr<FlowTable>(std::make_unique<TupleSpace>(object, reclaimer, listener, options));
+}
+
+}  // namespace sluice::xdp

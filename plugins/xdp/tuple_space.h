@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: Apache-2.0
+// The flow table as a tuple space: records, a subtable per mask, a cache in front. bpf/README.md tells what readers
+// rely on; this is the writer.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <unordered_map>
+#include <vector>
+
+#include "flow_table.h"
+#include "jiffies_clock.h"
+#include "key_index.h"
+#include "mask_order.h"
+#include "subtables.h"
+
+namespace sluice::xdp {
+
+class TupleSpace : public FlowTable {
+ public:
+  TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, const FlowTableOptions& options);
+  ~TupleSpace() override;
+  TupleSpace(const TupleSpace&) = delete;
+  TupleSpace& operator=(const TupleSpace&) = delete;
+
+  Result<FlowId> Put(const FlowSpec& flow) override;
+  std::vector<Result<FlowId>> PutMany(std::span<const FlowSpec> flows) override;
+  Result<void> Modify(FlowId id, const FlowSpec& flow) override;
+  void Delete(FlowId id) override;
+  void Flush() override;
+  Result<FlowId> PutActions(const CompiledActions& actions, uint64_t cookie) override;
+  [[nodiscard]] uint32_t RecordIndex(FlowId id) const override { return flows_[id].record; }
+  bool FindRecord(uint32_t record, uint64_t& cookie) const override;
+  void ForEachChangedStats(const std::function<void(uint64_t cookie, const FlowStatsDelta& delta)>& report) override;
+  [[nodiscard]] Limits limits() const override;
+  [[nodiscard]] Usage usage() const override;
+
+ private:
+  static constexpr uint32_t kNone = UINT32_MAX;
+
+  struct MaskHash {
+    size_t operator()(const sluice_mask& mask) const;
+  };
+  struct MaskEqual {
+    bool operator()(const sluice_mask& a, const sluice_mask& b) const;
+  };
+  // What user space knows of a record. Its place in `records` is this one's in infos_.
+  struct Info {
+    uint32_t flow = kNone;
+    uint32_t next = kNone;  // in its chain: the record with the same mask and key that is next in rank
+    uint64_t packets = 0;   // taken over into the flow's counters
+    uint64_t bytes = 0;
+  };
+  struct Flow {
+    uint32_t record = kNone;
+    bool live = false;
+    bool detached = false;  // PutActions
+    bool changed = false;   // `counted` has something to report
+    uint64_t cookie = 0;
+    FlowStatsDelta counted;
+    uint64_t used_jiffies = 0;
+  };
+  struct Retired {
+    uint32_t record;
+    uint32_t flow;  // kNone: it never came into being
+    bool last;      // the flow is deleted
+  };
+  struct Pending {
+    uint32_t slot;
+    uint32_t record;
+    size_t index;  // in PutMany's result
+  };
+  // While one is there, OnReclaimed is not called: the listener must not see a table in the midst of a change.
+  class Busy;
+
+  Result<uint32_t> SlotOf(const KeyWords& mask);
+  Result<uint32_t> NewRecord();
+  Result<uint32_t> WriteRecord(uint32_t slot, const KeyWords& key, uint32_t priority, const CompiledActions& actions);
+  Result<uint32_t> Prepare(const FlowSpec& flow);
+  void Revive(uint32_t record);
+  void Kill(uint32_t record);
+  Result<void> Enter(uint32_t record, bool& outranks);
+  Result<void> Rechain(uint32_t head, uint32_t remove, uint32_t add);
+  void InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results);
+  FlowId NewFlow(uint32_t record, uint64_t cookie);
+  void FreeFlow(uint32_t id);
+  void Retire(Retired retired);
+  void StartReclaiming();
+  void Reclaim(const std::vector<Retired>& batch);
+  void FreeRecord(uint32_t record);
+  void Count(uint32_t record);
+  FlowStatsDelta TakeCounted(Flow& flow);
+  void Tidy();
+  void Deliver();
+
+  Object& object_;
+  Reclaimer& reclaimer_;
+  Listener& listener_;
+  sluice_record* records_;
+  Subtables subtables_;
+  MaskOrder order_;
+  KeyIndex index_;
+  JiffiesClock clock_;
+  std::unordered_map<sluice_mask, uint32_t, MaskHash, MaskEqual> slots_;
+
+  std::vector<Info> infos_;
+  uint32_t never_used_ = 0;  // this record and those after it
+  std::vector<uint32_t> free_records_;
+  std::vector<uint32_t> free_lists_;                                   // of `action_lists`
+  std::unordered_map<uint32_t, std::shared_ptr<const Group>> groups_;  // by record
+
+  std::vector<Flow> flows_;
+  std::vector<uint32_t> free_flows_;
+  std::vector<FlowId> changed_;
+  uint32_t live_ = 0;
+
+  std::vector<Retired> retiring_;
+  size_t reclaiming_ = 0;                                       // those whose grace period is under way
+  std::vector<std::pair<uint64_t, FlowStatsDelta>> reclaimed_;  // to be told to the listener
+  int busy_ = 0;
+  std::vector<uint32_t> chain_;
+  std::shared_ptr<int> alive_ = std::make_shared<int>();
+};
+
+}  // namespace sluice::xdp
