@@ -56,7 +56,8 @@ class ActionCompiler {
     return PlaceTerminal(action, SLUICE_ACTION_USERSPACE, upcall.max_len);
   }
   Result<void> Add(const Action& action, const PushVlan& push) {
-    return AddEdit(action, {SLUICE_ACTION_PUSH_VLAN, 0, push.tpid, push.tci});
+    // The CFI bit only says that there is a tag, as in OVS; on the wire it would be the drop eligible indicator.
+    return AddEdit(action, {SLUICE_ACTION_PUSH_VLAN, 0, push.tpid, push.tci & ~0x1000U});
   }
   Result<void> Add(const Action& action, const PopVlan&) {
     if (compiled_.terminal.type == SLUICE_ACTION_NONE && !compiled_.edits.empty() &&

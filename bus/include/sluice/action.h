@@ -28,7 +28,8 @@ struct Flood {
 struct Drop {
   bool operator==(const Drop&) const = default;
 };
-// tci as on the wire in host order, CFI bit set; tpid 0x8100 or 0x88a8.
+// tci in host order with the CFI bit set, which says that there is a tag and is not sent (as in OVS); tpid 0x8100 or
+// 0x88a8.
 struct PushVlan {
   uint16_t tpid = 0x8100;
   uint16_t tci = 0x1000;
