@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// The benchmarks. Each prints its table; none judges. They throw std::runtime_error where they cannot run.
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+namespace sluice::bench {
+
+// A hit in BPF_PROG_TEST_RUN, ns a packet, over the number of masks.
+struct LookupOptions {
+  unsigned rounds = 11;
+  uint32_t repeat = 1000000;  // packets a sample
+  uint32_t flows = 1000;
+  uint32_t cache_entries = 65536;
+};
+void Lookup(const LookupOptions& options);
+
+// Live forwarding, veth to veth.
+struct ForwardOptions {
+  unsigned rounds = 11;
+  uint32_t packets = 500000;  // a sample
+};
+void Forward(const ForwardOptions& options);
+
+// One flow a message: from the publisher's send until it is installed.
+struct LatencyOptions {
+  uint32_t flows = 2000;
+};
+void Latency(const LatencyOptions& options);
+
+// Many flows: how many a second, from the publisher to the device.
+struct RateOptions {
+  uint32_t flows = 50000;
+  uint32_t masks = 16;
+};
+void Rate(const RateOptions& options);
+
+}  // namespace sluice::bench

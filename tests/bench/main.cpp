@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <exception>
+
+#include "bench/benches.h"
+
+int main(int argc, char** argv) {
+  using namespace sluice::bench;
+  CLI::App app{"Sluice's benchmarks. Each prints its figures with a baseline from the same run. Needs root."};
+  app.require_subcommand(1);
+  LookupOptions lookup;
+  CLI::App* lookup_command = app.add_subcommand("lookup", "ns a packet of a hit, over 1 to 128 masks");
+  lookup_command->add_option("--rounds", lookup.rounds)->capture_default_str();
+  lookup_command->add_option("--repeat", lookup.repeat, "packets a sample")->capture_default_str();
+  lookup_command->add_option("--flows", lookup.flows, "active flows")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  lookup_command->add_option("--cache-entries", lookup.cache_entries, "a power of two")->capture_default_str();
+  ForwardOptions forward;
+  CLI::App* forward_command = app.add_subcommand("forward", "live forwarding from veth to veth");
+  forward_command->add_option("--rounds", forward.rounds)->capture_default_str();
+  forward_command->add_option("--packets", forward.packets, "a sample")->capture_default_str();
+  LatencyOptions latency;
+  CLI::App* latency_command = app.add_subcommand("latency", "from a publisher's send until the flow is installed");
+  latency_command->add_option("--flows", latency.flows)->capture_default_str();
+  RateOptions rate;
+  CLI::App* rate_command = app.add_subcommand("rate", "flows a second from a publisher to the device");
+  rate_command->add_option("--flows", rate.flows)->check(CLI::Range(1, 60000))->capture_default_str();
+  rate_command->add_option("--masks", rate.masks)->check(CLI::Range(1, 128))->capture_default_str();
+  CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
+  CLI11_PARSE(app, argc, argv);
+  try {
+    const bool all = all_command->parsed();
+    // Before forward, which leaves this process in a namespace of its own.
+    if (all || latency_command->parsed()) Latency(latency);
+    if (all || rate_command->parsed()) Rate(rate);
+    if (all || lookup_command->parsed()) Lookup(lookup);
+    if (all || forward_command->parsed()) Forward(forward);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "sluice-bench: %s\n", error.what());
+    return 1;
+  }
+  return 0;
+}
