@@ -143,7 +143,7 @@ class Flows(SluiceTest):
         self.send(one, two, 7)
         self.wait_packets(ufid, 7)
         self.lab.ctl("flow", "del", ufid)
-        wait_until(lambda: "flow.del" in monitor.output(), "flow.del")
+        wait_until(lambda: '"topic":"flow.del"' in monitor.output(), "flow.del")
         monitor.stop()
         events = [json.loads(line) for line in monitor.output().splitlines() if line.startswith("{")]
         topics = [event["topic"] for event in events if event["topic"].startswith("flow.")]
