@@ -13,7 +13,8 @@ template <typename Map>
 std::string Pairs(const Map& map) {
   std::string text;
   for (const auto& [key, value] : std::map<std::string, std::string>(map.begin(), map.end())) {
-    text += (text.empty() ? "" : " ") + key + '=' + value;
+    if (!text.empty()) text += ' ';
+    text.append(key).append("=").append(value);
   }
   return text;
 }
@@ -123,8 +124,11 @@ std::string PortLine(const v1::Port& port) {
 }
 
 std::string PluginLine(const v1::Plugin& plugin) {
-  std::string text = plugin.name() + ": version " + plugin.version() + ", " + plugin.state() + " (" +
-                     plugin.isolation() + (plugin.pid() == 0 ? "" : ", pid " + std::to_string(plugin.pid())) + ')';
+  std::string text = plugin.name() + ": ";
+  if (!plugin.version().empty()) text += "version " + plugin.version() + ", ";  // not known where it failed to load
+  text += plugin.state() + " (" + plugin.isolation();
+  if (plugin.pid() != 0) text += ", pid " + std::to_string(plugin.pid());
+  text += ')';
   return plugin.detail().empty() ? text : text + ", " + plugin.detail();
 }
 

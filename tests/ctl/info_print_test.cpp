@@ -112,6 +112,12 @@ TEST(PortLine, SaysWhyAPortIsNotUp) {
 
 TEST(PluginLine, SaysWhereItRuns) {
   EXPECT_EQ(PluginLine(Status().plugins(0)), "xdp: version 0.1.0, running (process, pid 77)");
+  v1::Plugin failed;
+  failed.set_name("xdp");
+  failed.set_state("failed");
+  failed.set_isolation("thread");
+  failed.set_detail("there is no file");
+  EXPECT_EQ(PluginLine(failed), "xdp: failed (thread), there is no file");
 }
 
 TEST(PluginDetails, NameWhatItCanDo) {

@@ -71,6 +71,7 @@ class WrongUsage(CtlTest):
         self.assert_usage(r"odd number", "packet", "out", "--in-port", "p0", "--hex", "000")
         self.assert_usage(r"--hex is required", "packet", "out", "--in-port", "p0")
         self.assert_usage(r"flow add: give either a flow or --file", "flow", "add")
+        self.assert_usage(r"the flow is empty", "flow", "add", " ")
         self.assert_usage(r"flow add: give either a flow or --file", "flow", "add", "in_port(p0)", "--file", "-")
         self.assert_usage(r"--file /nonexistent: No such file", "flow", "add", "--file", "/nonexistent")
         self.assert_usage(r"32 hexadecimal digits", "flow", "add", "in_port(p0)", "--ufid", "12")
