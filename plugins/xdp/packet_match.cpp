@@ -74,14 +74,13 @@ std::optional<uint16_t> Ethernet(Rest& rest, Match& match) {
 void Arp(Rest& rest, Match& match) {
   const auto arp = rest.Take(28);
   if (!arp) return;
-  const bool ipv4 = Word(*arp, 0) == 1 && Word(*arp, 2) == ETH_P_IP && (*arp)[4] == ETH_ALEN && (*arp)[5] == 4;
-  static constexpr std::array<uint8_t, 28> kNothing{};
-  const Bytes from = ipv4 ? *arp : Bytes(kNothing);
-  match.SetExact(Field::arp_op, Word(from, 6));
-  SetBytes(match, Field::arp_sha, from.subspan(8, 6));
-  SetBytes(match, Field::arp_sip, from.subspan(14, 4));
-  SetBytes(match, Field::arp_tha, from.subspan(18, 6));
-  SetBytes(match, Field::arp_tip, from.subspan(24, 4));
+  // Of Ethernet and IPv4, else it has none of these fields.
+  if (Word(*arp, 0) != 1 || Word(*arp, 2) != ETH_P_IP || (*arp)[4] != ETH_ALEN || (*arp)[5] != 4) return;
+  match.SetExact(Field::arp_op, Word(*arp, 6));
+  SetBytes(match, Field::arp_sha, arp->subspan(8, 6));
+  SetBytes(match, Field::arp_sip, arp->subspan(14, 4));
+  SetBytes(match, Field::arp_tha, arp->subspan(18, 6));
+  SetBytes(match, Field::arp_tip, arp->subspan(24, 4));
 }
 
 struct Payload {

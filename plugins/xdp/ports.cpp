@@ -169,7 +169,12 @@ void Ports::ReportCounters(v1::FromPlugin& out) {
     std::map<std::string, uint64_t> counters(counted.counters().begin(), counted.counters().end());
     if (counters == slot.reported) continue;
     slot.reported = std::move(counters);
-    Report(name, slot, out);
+    // Without info: nothing but the counters is new.
+    counted.set_name(name);
+    counted.set_number(slot.number);
+    counted.set_state(slot.state);
+    counted.set_detail(slot.detail);
+    *out.add_ports() = std::move(counted);
   }
 }
 
