@@ -41,8 +41,9 @@ struct sluice_mask_list {
   __u64 entry[SLUICE_MASK_SLOTS];
 };
 
-/* A packet has two places in the cache: the one that its hash names and its neighbour (number ^ 1), or flows whose hashes
- * collide would drive each other out at every packet.
+/* A packet has two places in the cache, the one that its hash names and that one's neighbour (number ^ 1): with one,
+ * flows whose hashes collide would drive each other out at every packet.
+ *
  * Cache entry: cache_gen 24 bits | record gen 15 bits | exact 1 bit | record index 24 bits.
  * exact: the record is outranked by some flow of the table, so another packet that matches it too may have a better
  * one; the entry then stands for the packet key in `cache_keys` only. */

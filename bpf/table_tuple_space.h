@@ -157,7 +157,7 @@ static __always_inline struct sluice_record* cached_record(struct sluice_cpu* cp
   return record;
 }
 
-/* The same for the second place of a packet. A function of its own: it is rare. Returns 1 + the record's index, or 0. */
+/* The same for a packet's second place; 1 + the record's index, or 0. A function of its own: it is rare. */
 static __noinline __u32 cached_elsewhere(struct sluice_cpu* cpu, __u32 gen, __u32 slot) {
   __u32 index;
   if (!cpu || !cached_record(cpu, gen, slot, &index)) return 0;
