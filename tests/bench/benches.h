@@ -18,8 +18,8 @@ void Lookup(const LookupOptions& options);
 
 // Live forwarding, veth to veth.
 struct ForwardOptions {
-  unsigned rounds = 11;
-  uint32_t packets = 500000;  // a sample
+  unsigned rounds = 31;
+  uint32_t packets = 200000;  // a sample
 };
 void Forward(const ForwardOptions& options);
 

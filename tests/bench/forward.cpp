@@ -94,12 +94,14 @@ void Forward(const ForwardOptions& options) {
       "forward: veth to veth, native XDP, 60-byte frames, Mpps, %u rounds of %u packets; generator, forwarder and\n"
       "receiver share a CPU\n",
       options.rounds, options.packets);
-  std::printf("%-30s %8s %8s %8s %22s\n", "", "median", "least", "most", "of the bare redirect");
+  std::printf("%-30s %8s %8s %8s %12s %12s\n", "", "median", "least", "most", "of the bare", "by round");
   for (size_t i = 0; i < cases.size(); ++i) {
     const double median = Median(cases[i]);
     std::printf("%-30s %8.3f %8.3f %8.3f", cases[i].name.c_str(), median / 1e6, Quantile(cases[i].samples, 0) / 1e6,
                 Quantile(cases[i].samples, 1) / 1e6);
-    if (i % 2 == 1) std::printf(" %22.3f", median / Median(cases[i - 1]));
+    if (i % 2 == 1) {
+      std::printf(" %12.3f %12.3f", median / Median(cases[i - 1]), MedianRatio(cases[i], cases[i - 1]));
+    }
     std::printf("\n");
   }
   for (Datapath* datapath : {&one, &many}) {

@@ -2,6 +2,7 @@
 #include "bench/samples.h"
 
 #include <sched.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include <algorithm>
@@ -35,6 +36,13 @@ void PinToOneCpu() {
   CPU_ZERO(&cpus);
   CPU_SET(static_cast<size_t>(sysconf(_SC_NPROCESSORS_ONLN) - 1), &cpus);
   sched_setaffinity(0, sizeof cpus, &cpus);
+  setpriority(PRIO_PROCESS, 0, -20);
+}
+
+double MedianRatio(const Case& one, const Case& base) {
+  std::vector<double> ratios;
+  for (size_t i = 0; i < one.samples.size(); ++i) ratios.push_back(one.samples[i] / base.samples[i]);
+  return Quantile(std::move(ratios), 0.5);
 }
 
 }  // namespace sluice::bench

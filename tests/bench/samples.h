@@ -21,7 +21,11 @@ inline double Median(const Case& one) { return Quantile(one.samples, 0.5); }
 // One uncounted round, then `rounds`.
 void RunInterleaved(std::vector<Case>& cases, unsigned rounds);
 
-// To the last CPU: the others' noise gathers on the first.
+// Moves this process to the last CPU (the others' noise gathers on the first) and before all ordinary ones there.
 void PinToOneCpu();
+
+// How `one` compares with `base`, round by round: the median of the quotients. Steadier than the quotient of the
+// medians where the machine's speed changes from round to round.
+double MedianRatio(const Case& one, const Case& base);
 
 }  // namespace sluice::bench
