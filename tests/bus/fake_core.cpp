@@ -31,6 +31,7 @@ FakeCore::FakeCore(const std::string& dir, std::string epoch, bool listen)
   events_->set(zmq::sockopt::xpub_verbose, 1);
   control_->bind(endpoints_.control);
   events_->bind(endpoints_.events);
+  ingress_->set(zmq::sockopt::rcvhwm, 100);
   ingress_->bind(endpoints_.ingress);
   if (listen) ingress_->set(zmq::sockopt::subscribe, "");
   thread_ = std::thread([this] { Run(); });

@@ -155,6 +155,7 @@ TEST_F(PluginSessionTest, WaitsForDescriptors) {
   Start();
   eventfd_write(fd.get(), 5);
   EXPECT_EQ(NextAnswer().upcalls(0).length(), 5U);
+  session_.reset();  // before the descriptor
 }
 
 TEST_F(PluginSessionTest, StopsWithLastStatisticsThenBye) {

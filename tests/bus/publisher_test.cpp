@@ -135,7 +135,7 @@ TEST_F(PublisherTest, AFullQueueIsAnErrorAndLosesNothing) {
   settings.high_water_mark = 2;
   auto publisher = Connect(settings);
   v1::Flow flow = FlowTo("p1");
-  flow.set_match(std::string(1 << 20, 'x'));  // fills the sockets' buffers soon
+  flow.set_match(std::string(1 << 16, 'x'));  // fills the sockets' buffers soon
   uint64_t taken = 0;
   Result<void> put;
   while ((put = publisher.Put(flow))) {
