@@ -54,4 +54,9 @@ Result<RunDir> RunDir::Take(const std::string& given) {
   return dir;
 }
 
+RunDir::~RunDir() {
+  std::error_code ignored;
+  if (lock_) std::filesystem::remove_all(ModuleDir(), ignored);
+}
+
 }  // namespace sluice::core

@@ -14,6 +14,10 @@ class RunDir {
   // Makes the directory where it is not there (its parent must be) and takes its lock. Errors: "run_dir" (with path and
   // the system's reason), "running" (another daemon has it; names its pid).
   static Result<RunDir> Take(const std::string& path);
+  // Leaves the lock file: one that is removed could be held twice.
+  ~RunDir();
+  RunDir(RunDir&&) = default;
+  RunDir& operator=(RunDir&&) = delete;
 
   [[nodiscard]] const std::string& path() const { return path_; }  // absolute
   // Where shared objects are copied to.
