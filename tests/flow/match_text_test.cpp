@@ -112,6 +112,7 @@ constexpr Notation kEthernet[] = {
     {"eth_type(0x8100),vlan(vid=5,pcp=0),encap(eth_type(0x0800),ipv4(dst=10.0.0.1))"},
     {"eth_type(0x8100),vlan(vid=5,pcp=0),encap()", "eth_type(0x8100),vlan(vid=5,pcp=0)"},
     {"eth_type(0x8100),encap(eth_type(0x0800))"},
+    {"eth_type(0x0800),ipv4(ttl=1),encap()", "eth_type(0x0800),ipv4(ttl=1)"},
     {"eth_type(0x88a8),vlan(vid=9,pcp=1),encap(eth_type(0x8100),vlan(vid=5,pcp=0),encap(eth_type(0x86dd),ipv6(frag=no))"
      ")"},
     {"eth_type(0x88a8),encap(eth_type(0x8100),encap(eth_type(0x0806),arp(op=1)))"},

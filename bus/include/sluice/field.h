@@ -54,14 +54,14 @@ struct FieldInfo {
 };
 
 inline constexpr size_t kFieldCount = 0
-#define SLUICE_FIELD(name, ...) +1
+#define SLUICE_FIELD(name, ...) +1  // NOLINT(bugprone-macro-parentheses)
 #include "sluice/field.def"
 #undef SLUICE_FIELD
     ;
 
 // Bytes of all fields together.
 inline constexpr size_t kFlowKeySize = 0
-#define SLUICE_FIELD(name, group, sub, bits, format, settable) +((bits) + 7) / 8
+#define SLUICE_FIELD(name, group, sub, bits, format, settable) +((bits) + 7) / 8  // NOLINT(bugprone-macro-parentheses)
 #include "sluice/field.def"
 #undef SLUICE_FIELD
     ;

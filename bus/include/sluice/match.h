@@ -22,9 +22,9 @@ using FlowKeyBytes = std::array<uint8_t, kFlowKeySize>;
 class Match {
  public:
   // `value` and `mask` have Info(field).size bytes. Mask bits above Info(field).bits and value bits outside the mask
-  // are cleared.
+  // are cleared. Spans of another size change nothing.
   void Set(Field field, std::span<const uint8_t> value, std::span<const uint8_t> mask);
-  // Exact match on a field of 1, 2, 4 or 8 bytes; `value` in host order.
+  // For fields of up to 8 bytes (others are left as they are); `value` and `mask` in host order, cut to the field.
   void SetExact(Field field, uint64_t value);
   void SetMasked(Field field, uint64_t value, uint64_t mask);
   void Clear(Field field);
