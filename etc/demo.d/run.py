@@ -29,7 +29,9 @@ def set_up(lab, console):
     ports = [argument for host in lab.hosts for argument in ("--port", f"{host.port}=xdp")]
     lab.start_daemon("--plugin", "xdp", *ports)
     for port in lab.wait_ports_up():
-        console.say(f"{port['name']}: {port['state']}, {port['info']['mode']} XDP")
+        info = port["info"]
+        console.say(f"{port['name']}: {port['state']}, {info['mode']} XDP, far end {info.get('peer')}")
+    console.say(f"to make a plain veth pair work, port add changed: {info.get('changed')}")
     console.say(f"h2 hangs on the trunk p2, speaks VLAN {VLAN} tagged; p0 and p1 are untagged in VLAN {VLAN}")
     tagger = trunk.start("tagger", os.path.join(HERE, "tagger.py"), "--tap", f"vlan{VLAN}", "--vid", str(VLAN),
                          "--mac", trunk.mac)

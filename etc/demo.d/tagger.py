@@ -57,7 +57,8 @@ def main():
     signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
 
     tap, wire = open_tap(args.tap), open_wire(args.device)
-    subprocess.run(["ip", "link", "set", args.tap, "address", args.mac, "addrgenmode", "none", "up"], check=True)
+    for setting in (["address", args.mac], ["addrgenmode", "none"], ["up"]):
+        subprocess.run(["ip", "link", "set", args.tap, *setting], check=True)
     tag = struct.pack("!HH", 0x8100, args.vid)
     print("ready", flush=True)
     poll = select.poll()
