@@ -1,0 +1,172 @@
+// SPDX-License-Identifier: Apache-2.0
+// Packets on all CPUs while flows come, change and go, in few records and few places of the cache, so that both are
+// used again and again. What a packet gets must be what the flows of that moment say.
+#include <gtest/gtest.h>
+#include <linux/bpf.h>
+
+#include <atomic>
+#include <chrono>
+#include <iostream>
+#include <optional>
+#include <random>
+#include <thread>
+
+#include "table_rig.h"
+
+namespace sluice::xdp {
+namespace {
+
+constexpr uint32_t kHosts = 48;
+constexpr auto kTime = std::chrono::seconds(4);
+
+// What packets to one host must get now. Odd version: it is being changed.
+struct Expected {
+  std::atomic<uint64_t> version{0};
+  std::atomic<uint32_t> vid{0};  // 0: a miss
+};
+
+class Torture {
+ public:
+  explicit Torture(uint32_t seed) : random_(seed) {}
+
+  void Run() {
+    std::vector<std::thread> readers;
+    for (uint32_t i = 0; i < 2; ++i) readers.emplace_back([this, i] { Read(i); });
+    const auto end = std::chrono::steady_clock::now() + kTime;
+    while (std::chrono::steady_clock::now() < end && wrong_ == 0) Change();
+    stop_ = true;
+    for (auto& reader : readers) reader.join();
+    EXPECT_EQ(wrong_, 0) << first_wrong_;
+    // Where there is one CPU for all, few; but a run without any would prove nothing.
+    EXPECT_GT(judged_, 1000);
+    EXPECT_GT(changes_, 1000);
+    EXPECT_GT(rig_.Grown(SLUICE_COUNT_hit_cache), 1000);
+    std::cout << judged_ << " packets judged, " << changes_ << " changes\n";
+  }
+
+ private:
+  struct Host {
+    std::optional<FlowId> exact;
+    uint32_t exact_vid = 0;
+    uint32_t exact_priority = 0;
+  };
+
+  static ObjectOptions Options() {
+    ObjectOptions options;
+    options.max_flows = kHosts + 8;
+    options.cache_entries = 64;
+    options.subtable_entries = 16;
+    options.miss_policy = SLUICE_MISS_PASS;
+    return options;
+  }
+
+  // A wide flow under all of them, at priority 100, that is there or not.
+  [[nodiscard]] uint32_t Best(const Host& host) const {
+    if (host.exact && (!wide_ || host.exact_priority > 100)) return host.exact_vid;
+    return wide_ ? wide_vid_ : 0;
+  }
+
+  void Begin(uint32_t host) { expected_[host].version.fetch_add(1); }
+  void End(uint32_t host) {
+    expected_[host].vid = Best(hosts_[host]);
+    expected_[host].version.fetch_add(1);
+  }
+
+  FlowSpec ExactSpec(uint32_t host, uint32_t vid, uint32_t priority) {
+    return rig_.Spec("eth_type(0x0800),ipv4(dst=10.0.0." + std::to_string(host) + ")",
+                     "push_vlan(vid=" + std::to_string(vid) + ",pcp=0),1", priority);
+  }
+
+  void ChangeHost(uint32_t index) {
+    Host& host = hosts_[index];
+    // The id says whose flow it is, so that the flow of another host in the same record is noticed.
+    const uint32_t vid = 1 + index + kHosts * (1 + random_() % 40);
+    const uint32_t priority = random_() % 2 == 0 ? 50 + random_() % 10 : 150 + random_() % 10;
+    Begin(index);
+    if (!host.exact) {
+      auto put = rig_.table->Put(ExactSpec(index, vid, priority));
+      ASSERT_TRUE(put) << put.error().detail;
+      host = {*put, vid, priority};
+    } else if (random_() % 2 == 0) {
+      ASSERT_TRUE(rig_.table->Modify(*host.exact, ExactSpec(index, vid, priority)));
+      host.exact_vid = vid;
+      host.exact_priority = priority;
+    } else {
+      rig_.table->Delete(*host.exact);
+      host.exact.reset();
+    }
+    End(index);
+  }
+
+  void ChangeWide() {
+    for (uint32_t host = 0; host < kHosts; ++host) Begin(host);
+    if (wide_) {
+      rig_.table->Delete(*wide_);
+      wide_.reset();
+    } else {
+      wide_vid_ = 3000 + random_() % 1000;
+      const auto put = rig_.table->Put(rig_.Spec("eth_type(0x0800),ipv4(dst=10.0.0.0/8)",
+                                                 "push_vlan(vid=" + std::to_string(wide_vid_) + ",pcp=0),1", 100));
+      ASSERT_TRUE(put) << put.error().detail;
+      wide_ = *put;
+    }
+    for (uint32_t host = 0; host < kHosts; ++host) End(host);
+  }
+
+  void Change() {
+    if (random_() % 20 == 0) {
+      ChangeWide();
+    } else {
+      ChangeHost(random_() % kHosts);
+    }
+    if (++changes_ % 500 == 0) rig_.Stats();
+    rig_.reclaimer->Poll();
+  }
+
+  void Read(uint32_t seed) {
+    std::minstd_rand random(seed + 1);
+    while (!stop_) {
+      const uint32_t host = random() % kHosts;
+      const uint64_t before = expected_[host].version;
+      const uint32_t vid = expected_[host].vid;
+      const Ran ran = RunProgram(rig_.object->program_fd(), UdpFrame(0x0a000000 + host));
+      if (before % 2 == 1 || expected_[host].version != before) {
+        // Changing: then at least nothing that was never meant for this host.
+        const uint32_t got = ran.vid().value_or(0);
+        if (got != 0 && got < 3000 && (got - 1) % kHosts != host) Wrong(host, vid, got);
+        continue;
+      }
+      ++judged_;
+      if (ran.vid().value_or(0) != vid) Wrong(host, vid, ran.vid().value_or(0));
+      if (ran.verdict != (vid == 0 ? XDP_PASS : XDP_REDIRECT)) Wrong(host, vid, ran.verdict);
+    }
+  }
+
+  void Wrong(uint32_t host, uint32_t expected, uint32_t got) {
+    if (wrong_++ == 0) {
+      first_wrong_ =
+          "host " + std::to_string(host) + ": expected " + std::to_string(expected) + ", got " + std::to_string(got);
+    }
+  }
+
+  TableRig rig_{Options()};
+  std::minstd_rand random_;
+  Expected expected_[kHosts];
+  Host hosts_[kHosts];
+  std::optional<FlowId> wide_;
+  uint32_t wide_vid_ = 0;
+  std::atomic<bool> stop_{false};
+  std::atomic<uint64_t> judged_{0};
+  std::atomic<uint64_t> wrong_{0};
+  uint64_t changes_ = 0;
+  std::string first_wrong_;
+};
+
+TEST(TableTorture, PacketsGetWhatTheFlowsSay) {
+  const uint32_t seed = std::random_device()();
+  SCOPED_TRACE("seed " + std::to_string(seed));
+  Torture(seed).Run();
+}
+
+}  // namespace
+}  // namespace sluice::xdp
