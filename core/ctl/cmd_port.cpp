@@ -11,6 +11,7 @@ struct PortArguments {
   std::string name;
   std::string plugin = "xdp";
   std::vector<std::string> options;
+  bool details = false;
   bool counters = false;
 };
 
@@ -57,12 +58,13 @@ int ListPorts(const Global& global, const PortArguments& arguments) {
   if (!reply) return Fail(reply.error());
   if (global.json) {
     for (const v1::Port& port : reply->ports()) PrintJson(ToJson(port));
-  } else if (!arguments.counters) {
+  } else if (!arguments.details && !arguments.counters) {
     PrintBlock(PortTable(reply->ports()));
   } else {
     for (const v1::Port& port : reply->ports()) {
-      Print(PortLine(port));
-      PrintBlock(PortCounters(port, 4));
+      Print(port.name());
+      if (arguments.details) PrintBlock(PortDetails(port, 4));
+      if (arguments.counters) PrintBlock(PortCounters(port, 4));
     }
   }
   return kExitOk;
@@ -89,7 +91,9 @@ void AddPortCommands(const Cli& cli) {
   del->callback(
       [cli, arguments] { cli.run = [&global = cli.global, arguments] { return DeletePort(global, *arguments); }; });
 
-  CLI::App* list = AddCommand(*port, "list", "List the ports", "  sluicectl port list --counters");
+  CLI::App* list =
+      AddCommand(*port, "list", "List the ports", "  sluicectl port list\n  sluicectl port list --details --counters");
+  list->add_flag("--details", arguments->details, "Show what its plugin tells of each port");
   list->add_flag("--counters", arguments->counters, "Show what each port has counted");
   list->callback(
       [cli, arguments] { cli.run = [&global = cli.global, arguments] { return ListPorts(global, *arguments); }; });

@@ -25,8 +25,16 @@ std::string Join(const google::protobuf::RepeatedPtrField<std::string>& words) {
   return text.empty() ? "-" : text;
 }
 
-std::string Notes(const std::string& pairs, const std::string& detail) {
-  return pairs + (pairs.empty() || detail.empty() ? "" : "; ") + detail;
+std::string Told(const v1::Port& port, const char* key) {
+  const auto told = port.info().find(key);
+  return told == port.info().end() ? "" : told->second;
+}
+
+// Why it is not up, and what it warns of.
+std::string Note(const v1::Port& port) {
+  const std::string warning = Told(port, "warning");
+  if (port.detail().empty() || warning.empty()) return port.detail() + warning;
+  return port.detail() + "; " + warning;
 }
 
 template <typename Map>
@@ -53,10 +61,20 @@ std::string DurationText(uint64_t milliseconds) {
 }
 
 std::string PortTable(const google::protobuf::RepeatedPtrField<v1::Port>& ports, size_t indent) {
-  std::vector<std::vector<std::string>> rows = {{"NAME", "NUMBER", "PLUGIN", "STATE", "INFO"}};
+  std::vector<std::vector<std::string>> rows = {{"NAME", "NUMBER", "PLUGIN", "STATE", "MODE", "NOTE"}};
   for (const v1::Port& port : ports) {
-    rows.push_back({port.name(), std::to_string(port.number()), port.plugin(), port.state(),
-                    Notes(Pairs(port.info()), port.detail())});
+    const std::string mode = Told(port, "mode");
+    rows.push_back({port.name(), std::to_string(port.number()), port.plugin(), port.state(), mode.empty() ? "-" : mode,
+                    Note(port)});
+  }
+  return Table(rows, indent);
+}
+
+std::string PortDetails(const v1::Port& port, size_t indent) {
+  std::vector<std::vector<std::string>> rows;
+  if (!port.options().empty()) rows.push_back({"options", Pairs(port.options())});
+  for (const auto& [key, value] : std::map<std::string, std::string>(port.info().begin(), port.info().end())) {
+    rows.push_back({key, value});
   }
   return Table(rows, indent);
 }
@@ -65,13 +83,13 @@ std::string PortCounters(const v1::Port& port, size_t indent) { return CounterTa
 
 std::string PluginTable(const google::protobuf::RepeatedPtrField<v1::Plugin>& plugins, size_t indent) {
   std::vector<std::vector<std::string>> rows = {{"NAME", "VERSION", "STATE", "ISOLATION", "INSTALLED", "SOFTWARE",
-                                                 "REFUSED", "FAILED", "PENDING", "LAG", "INFO"}};
+                                                 "REFUSED", "FAILED", "PENDING", "LAG", "PID", "NOTE"}};
   for (const v1::Plugin& plugin : plugins) {
-    const std::string pid = plugin.pid() == 0 ? "" : "pid=" + std::to_string(plugin.pid());
+    const std::string pid = plugin.pid() == 0 ? "-" : std::to_string(plugin.pid());
     rows.push_back({plugin.name(), plugin.version(), plugin.state(), plugin.isolation(),
                     std::to_string(plugin.installed()), std::to_string(plugin.software()),
                     std::to_string(plugin.refused()), std::to_string(plugin.failed()), std::to_string(plugin.pending()),
-                    std::to_string(plugin.lag()), Notes(pid, plugin.detail())});
+                    std::to_string(plugin.lag()), pid, plugin.detail()});
   }
   return Table(rows, indent);
 }
@@ -119,8 +137,10 @@ std::string StatusText(const v1::Status& status) {
 std::string PortLine(const v1::Port& port) {
   std::string text = port.name() + ": number " + std::to_string(port.number()) + ", plugin " + port.plugin();
   if (!port.state().empty()) text += ", " + port.state();
-  const std::string notes = Notes(Pairs(port.info()), port.detail());
-  return notes.empty() ? text : text + ", " + notes;
+  if (const std::string mode = Told(port, "mode"); !mode.empty()) text += ", mode " + mode;
+  if (const std::string note = Note(port); !note.empty()) text += ": " + note;
+  if (const std::string changed = Told(port, "changed"); !changed.empty()) text += " (changed: " + changed + ')';
+  return text;
 }
 
 std::string PluginLine(const v1::Plugin& plugin) {

@@ -17,14 +17,17 @@ Result<std::string> ParseHex(std::string_view text);
 // "5s", "2m 5s", "3h 2m 5s", "1d 3h 2m 5s".
 std::string DurationText(uint64_t milliseconds);
 
+// What plugins tell of a port under "mode", "warning" and "changed" (of the device) is shown wherever the port is; the
+// rest of it is details.
 std::string PortTable(const google::protobuf::RepeatedPtrField<v1::Port>& ports, size_t indent = 0);
+std::string PortDetails(const v1::Port& port, size_t indent);
 std::string PortCounters(const v1::Port& port, size_t indent);
 std::string PluginTable(const google::protobuf::RepeatedPtrField<v1::Plugin>& plugins, size_t indent = 0);
 // What a plugin can do: fields, actions, limits, options, path.
 std::string PluginDetails(const v1::Plugin& plugin, size_t indent);
 std::string StatusText(const v1::Status& status);
 
-// One port or plugin on one line: "p0: number 1, plugin xdp, up, mode=native".
+// One port or plugin on one line: "p0: number 1, plugin xdp, up, mode native".
 std::string PortLine(const v1::Port& port);
 std::string PluginLine(const v1::Plugin& plugin);
 

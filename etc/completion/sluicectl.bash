@@ -47,7 +47,7 @@ _sluicectl() {
           [[ $current == -* ]] || choices+=" $(ls /sys/class/net)"
           ;;
         "port del"*) choices=$(_sluicectl_ports) ;;
-        "port list"*) choices="--counters" ;;
+        "port list"*) choices="--details --counters" ;;
         plugin) choices="load unload reload list" ;;
         "plugin load"*)
           choices="xdp rte_flow --isolation --option"

@@ -204,7 +204,7 @@ TEST(EventText, IsOneLine) {
   event.mutable_port()->set_plugin("xdp");
   event.mutable_port()->set_state("up");
   (*event.mutable_port()->mutable_info())["mode"] = "native";
-  EXPECT_EQ(EventText(event), "22:13:20.123456 #42 port.add p0: number 1, plugin xdp, up, mode=native");
+  EXPECT_EQ(EventText(event), "22:13:20.123456 #42 port.add p0: number 1, plugin xdp, up, mode native");
 
   event = Event("refused");
   event.mutable_refused()->set_publisher("of-ctl");

@@ -84,12 +84,12 @@ TEST(StatusText, IsReadable) {
             "events    ipc:///run/sluice/events\n"
             "\n"
             "ports\n"
-            "  NAME  NUMBER  PLUGIN  STATE  INFO\n"
-            "  p0    1       xdp     up     mode=native queues=1\n"
+            "  NAME  NUMBER  PLUGIN  STATE  MODE    NOTE\n"
+            "  p0    1       xdp     up     native\n"
             "\n"
             "plugins\n"
-            "  NAME  VERSION  STATE    ISOLATION  INSTALLED  SOFTWARE  REFUSED  FAILED  PENDING  LAG  INFO\n"
-            "  xdp   0.1.0    running  process    2          0         0        0       0        0    pid=77\n"
+            "  NAME  VERSION  STATE    ISOLATION  INSTALLED  SOFTWARE  REFUSED  FAILED  PENDING  LAG  PID  NOTE\n"
+            "  xdp   0.1.0    running  process    2          0         0        0       0        0    77\n"
             "\n"
             "publishers\n"
             "  NAME    MESSAGES  ACCEPTED  REFUSED  MISSED\n"
@@ -99,14 +99,25 @@ TEST(StatusText, IsReadable) {
             "  flows_accepted  2\n");
 }
 
-TEST(PortTable, HasItsHeadingWithoutPorts) { EXPECT_EQ(PortTable({}), "NAME  NUMBER  PLUGIN  STATE  INFO\n"); }
+TEST(PortTable, HasItsHeadingWithoutPorts) { EXPECT_EQ(PortTable({}), "NAME  NUMBER  PLUGIN  STATE  MODE  NOTE\n"); }
 
 TEST(PortLine, SaysWhyAPortIsNotUp) {
   v1::Port port = Status().ports(0);
-  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode=native queues=1");
+  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode native");
+  (*port.mutable_info())["changed"] = "rx-gro on";
+  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode native (changed: rx-gro on)");
   port.set_state("gone");
   port.set_detail("the device vanished");
-  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, gone, mode=native queues=1; the device vanished");
+  (*port.mutable_info())["warning"] = "it was slow";
+  EXPECT_EQ(PortLine(port),
+            "p0: number 1, plugin xdp, gone, mode native: the device vanished; it was slow (changed: rx-gro on)");
+  (*port.mutable_options())["miss"] = "drop";
+  EXPECT_EQ(PortDetails(port, 2),
+            "  options  miss=drop\n"
+            "  changed  rx-gro on\n"
+            "  mode     native\n"
+            "  queues   1\n"
+            "  warning  it was slow\n");
   EXPECT_EQ(PortCounters(port, 4), "    rx  5\n");
 }
 

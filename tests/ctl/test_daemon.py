@@ -235,7 +235,8 @@ class PortsAndPlugins(DaemonTest):
         ports = {port["name"]: port for port in self.query("port", "list")}
         self.assertEqual(ports["p3"]["options"], {"mode": "native"})
         self.assertEqual((ports["p3"]["state"], ports["p0"]["number"]), ("up", 1))
-        self.assertRegex(self.run_ctl("port", "list").stdout, r"^NAME +NUMBER +PLUGIN +STATE +INFO\np0 +1 +")
+        self.assertRegex(self.run_ctl("port", "list").stdout, r"^NAME +NUMBER +PLUGIN +STATE +MODE +NOTE\np0 +1 +")
+        self.assertRegex(self.run_ctl("port", "list", "--details", "--counters").stdout, r"(?m)^p3\n    options +mode=native$")
         self.assertEqual(self.run_ctl("port", "del", "p3").stdout, "")
         self.assertNotIn("p3", self.run_ctl("port", "list").stdout)
 
