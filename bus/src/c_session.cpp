@@ -72,7 +72,6 @@ class Ports : public sluice::PortNames {
     const auto it = names_.find(number);
     return it == names_.end() ? std::nullopt : std::optional(it->second);
   }
-  [[nodiscard]] const std::map<std::string, uint32_t, std::less<>>& numbers() const { return numbers_; }
 
  private:
   std::map<std::string, uint32_t, std::less<>> numbers_;
@@ -134,8 +133,6 @@ struct sluice_session : private sluice::PluginSession::Handler {
     ++round_;
     WithdrawStale(deletions, last);
     Finish(deletions, last);
-    const auto ports = ports_.numbers();
-    for (const auto& [name, number] : ports) DeletePort(name);
   }
 
   void OnResync() override { ++round_; }
@@ -226,6 +223,11 @@ struct sluice_session : private sluice::PluginSession::Handler {
       if (flow.round != round_) stale.emplace_back(ufid, flow.instance);
     }
     for (const auto& [ufid, instance] : stale) Remove(ufid, instance, deletions, out);
+    std::vector<std::string> stale_ports;
+    for (const auto& [name, round] : port_rounds_) {
+      if (round != round_) stale_ports.push_back(name);
+    }
+    for (const auto& name : stale_ports) DeletePort(name);
   }
 
   void Finish(Deletions& deletions, v1::FromPlugin& out) {
@@ -278,12 +280,21 @@ struct sluice_session : private sluice::PluginSession::Handler {
     }
     answer.set_state(failed == 0 ? "up" : "failed");
     answer.set_detail(detail);
-    if (failed != 0) ports_.Remove(port.name());
+    if (failed == 0) {
+      port_rounds_[port.name()] = round_;
+    } else {
+      Forget(port.name());
+    }
   }
 
   void DeletePort(const std::string& name) {
     if (ops_.port_del != nullptr && ports_.Number(name)) ops_.port_del(user_, name.c_str());
-    ports_.Remove(name);
+    Forget(name);
+  }
+
+  void Forget(const std::string& port) {
+    ports_.Remove(port);
+    port_rounds_.erase(port);
   }
 
   const sluice_session_ops ops_;
@@ -291,6 +302,7 @@ struct sluice_session : private sluice::PluginSession::Handler {
   const std::string plugin_;
   Ports ports_;
   std::unordered_map<Ufid, Installed> flows_;
+  std::map<std::string, uint64_t> port_rounds_;  // as Installed::round
   uint64_t round_ = 0;
   std::array<sluice_flow_stats, kStatsAtOnce> stats_{};
   sluice::PluginSession session_;  // last: its thread uses all the others

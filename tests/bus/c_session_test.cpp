@@ -234,18 +234,22 @@ TEST_F(CSessionTest, AnotherInstanceReplacesTheOldOne) {
 TEST_F(CSessionTest, AResyncWithdrawsWhatIsNotPutAgain) {
   Start(All());
   v1::ToPlugin batch;
+  PutPort(batch, "p1", 1);
+  PutPort(batch, "p2", 2);
   PutFlow(batch, 5, 1);
   PutFlow(batch, 6, 1);
   Answer(batch);
   v1::ToPlugin again;
   again.set_resync(true);
+  PutPort(again, "p1", 1);
   PutFlow(again, 6, 1);
   Answer(again);
   v1::ToPlugin synced;
   synced.set_synced(true);
   Answer(synced);
-  EXPECT_EQ(recorder_.Calls().back(), "del 5");
-  EXPECT_EQ(recorder_.Calls().size(), 4U);
+  const auto calls = recorder_.Calls();
+  EXPECT_EQ(Calls(calls.end() - 2, calls.end()), (Calls{"del 5", "unport p2"}));
+  EXPECT_EQ(calls.size(), 8U);
 }
 
 TEST_F(CSessionTest, AStopWithdrawsEverythingUnlessToBeKept) {
