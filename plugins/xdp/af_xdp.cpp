@@ -99,8 +99,8 @@ XskSocket::Statistics XskSocket::ReadStatistics() const {
   xdp_statistics kernel{};
   socklen_t size = sizeof(kernel);
   if (getsockopt(fd(), SOL_XDP, XDP_STATISTICS, &kernel, &size) == 0) {
-    result.ring_full = kernel.rx_ring_full + kernel.rx_fill_ring_empty_descs;
-    result.dropped = kernel.rx_dropped + kernel.rx_invalid_descs;
+    // A packet that finds no frame counts in rx_dropped and again in rx_fill_ring_empty_descs.
+    result.dropped = kernel.rx_dropped + kernel.rx_ring_full + kernel.rx_invalid_descs;
   }
   return result;
 }

@@ -25,8 +25,7 @@ class XskSocket {
 
   struct Statistics {
     uint64_t received = 0;
-    uint64_t ring_full = 0;  // lost since we did not take them fast enough
-    uint64_t dropped = 0;    // lost for another reason (too large for a frame)
+    uint64_t dropped = 0;  // redirected here, and lost: we did not take them fast enough, or too large for a frame
   };
 
   static Result<std::unique_ptr<XskSocket>> Open(const std::string& device, uint32_t queue);

@@ -214,10 +214,17 @@ const FlowStore::Flow* FlowStore::FlowOf(uint64_t cookie) const { return const_c
 
 void FlowStore::OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) {
   Flow* flow = FlowOf(cookie);
-  if (flow == nullptr || flow->retiring == 0) return;
+  if (flow == nullptr) return;
   AddStats(*flow, rest);
+  if (closing_ || flow->retiring == 0) return;
   --flow->retiring;
   FreeIfDone(static_cast<uint32_t>(cookie));
+}
+
+void FlowStore::BeforeClose(Port& port, Reclaimer& reclaimer) {
+  reclaimer.Drain();  // all that we deleted is told: what is told from now on is the table's own doing
+  CollectStats(port);
+  closing_ = true;
 }
 
 void FlowStore::MarkStale() {

@@ -48,6 +48,9 @@ class FlowStore : public FlowTable::Listener {
   // Reads what was counted since the last time, for Tell.
   void CollectStats();
   void CollectStats(Port& port);
+  // Around a port's end. Its table deletes all its flows: that is not our doing, and no confirmation hangs on it.
+  void BeforeClose(Port& port, Reclaimer& reclaimer);
+  void AfterClose() { closing_ = false; }
   // Moves what there is to tell into `out`, in its order, `most` things at most. True: there is more.
   bool Tell(v1::FromPlugin& out, size_t most);
   [[nodiscard]] bool HasMoreToTell() const { return !to_tell_.empty(); }
@@ -119,6 +122,7 @@ class FlowStore : public FlowTable::Listener {
   std::unordered_map<Ufid, uint32_t> by_ufid_;
   std::vector<Queued> queue_;
   std::deque<ToTell> to_tell_;
+  bool closing_ = false;
 };
 
 }  // namespace sluice::xdp

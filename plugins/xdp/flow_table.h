@@ -82,6 +82,9 @@ class FlowTable {
 
   // Deletes everything and waits until it is reclaimed (10 to 50 ms).
   virtual void Flush() = 0;
+  // The maps stay as they are, for programs that go on without us: nothing is deleted, by the destructor either. No call
+  // but ForEachChangedStats and the destructor may follow.
+  virtual void Abandon() = 0;
 
   // A record that no packet is looked up to: actions for one packet out. Errors: as for Put. To be deleted as a flow
   // is; OnReclaimed follows too.

@@ -33,7 +33,7 @@ const char* ReasonOf(uint32_t reason) {
 Handler::Handler(Parts parts)
     : parts_(std::move(parts)),
       ports_({parts_.object_path, *parts_.groups, *parts_.reclaimer, flows_, *parts_.kept}, parts_.defaults,
-             [this](Port& port) { flows_.CollectStats(port); }) {
+             {[this](Port& port) { flows_.BeforeClose(port, *parts_.reclaimer); }, [this] { flows_.AfterClose(); }}) {
   flows_.Start(ports_, *parts_.groups, parts_.layout);
 }
 

@@ -62,9 +62,12 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
 Port::Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings)
     : context_(context), name_(std::move(name)), number_(number), settings_(settings), serial_(NextSerial()) {}
 
-Port::~Port() {
+Port::~Port() { Detach(); }
+
+void Port::Detach() {
   attachment_.reset();
   if (is_output_) context_.groups.ClearPort(number_);
+  is_output_ = false;
 }
 
 Result<std::unique_ptr<Port>> Port::Open(const PortContext& context, const std::string& name, uint32_t number,
@@ -82,6 +85,9 @@ Result<std::unique_ptr<Port>> Port::Open(const PortContext& context, const std::
 }
 
 Result<void> Port::Load() {
+  if (settings_.mode == Mode::kOffload && (device_.xdp_features.value_or(kXdpHwOffload) & kXdpHwOffload) == 0) {
+    return Error{"not_supported", "the driver of " + name_ + " (" + device_.driver + ") offers no XDP offload"};
+  }
   frags_ = LargestMtu(device_) > kSinglePageMtu;
   ObjectOptions options;
   options.path = context_.object_path;
@@ -157,7 +163,7 @@ Result<void> Port::BecomeOutput() {
 }
 
 void Port::Prepare() {
-  preparation_ = PrepareDevice(device_, attachment_->mode() == Mode::kGeneric);
+  preparation_ = PrepareDevice(device_);
   // What an earlier run, or an earlier look at the device, changed is still ours to turn back.
   const auto* kept = context_.kept.Find(name_, device_.ifindex);
   KeptState::Entry entry{device_.ifindex, preparation_.changes, false};
@@ -175,8 +181,10 @@ void Port::Prepare() {
   const auto device = QueryDevice(device_.ifindex);
   if (device) device_.xdp_features = device->xdp_features;
   if (device_.xdp_features && (*device_.xdp_features & kXdpNdoXmit) == 0) {
-    preparation_.warnings.push_back("its driver (" + device_.driver +
-                                    ") takes no frames from ports in native mode: flows to it from those are lost");
+    preparation_.warnings.push_back(device_.IsVeth()
+                                        ? "its peer runs neither GRO nor XDP: what native ports send to it is lost"
+                                        : "its driver (" + device_.driver +
+                                              ") takes no frames from native ports: what they send to it is lost");
   }
 }
 
@@ -207,9 +215,7 @@ Result<void> Port::TakeOver() {
 }
 
 Result<void> Port::Withdraw() {
-  attachment_.reset();
-  if (is_output_) context_.groups.ClearPort(number_);
-  is_output_ = false;
+  Detach();
   return context_.kept.Withdraw(name_);
 }
 
@@ -219,7 +225,8 @@ Result<void> Port::Keep() {
   if (pinned && !taking_over_) pinned = attachment_->Pin(context_.kept.PinPath(device_.ifindex));
   if (!pinned) return pinned;
   context_.kept.Set(name_, {device_.ifindex, preparation_.changes, true});
-  // Programs of this and other ports go on sending to it.
+  // Its own program and those of other ports go on.
+  table_->Abandon();
   is_output_ = false;
   return {};
 }
@@ -263,11 +270,9 @@ void Port::FillCounters(v1::Port& port) const {
   for (const auto& socket : sockets_) {
     const auto one = socket->ReadStatistics();
     sum.received += one.received;
-    sum.ring_full += one.ring_full;
     sum.dropped += one.dropped;
   }
   counters["upcall_received"] = sum.received;
-  counters["upcall_ring_full"] = sum.ring_full;
   counters["upcall_dropped"] = sum.dropped;
   counters["packet_out"] = packet_out_;
   counters["packet_out_failed"] = packet_out_failed_;

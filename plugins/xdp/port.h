@@ -68,6 +68,8 @@ class Port {
   [[nodiscard]] bool IsTakingOver() const { return taking_over_; }
   // Flows are in: packets meet our program from now on. Nothing to do unless Open found a pin.
   Result<void> TakeOver();
+  // No packet meets our program any more.
+  void Detach();
   // Undoes everything that adding the port did.
   Result<void> Withdraw();
   // Lets the program go on without us.

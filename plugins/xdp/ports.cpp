@@ -63,10 +63,12 @@ void Ports::Open(const std::string& name, Slot& slot) {
 
 void Ports::Close(Slot& slot, bool withdraw) {
   if (slot.port == nullptr) return;
-  closing_(*slot.port);
-  by_serial_.erase(slot.port->serial());
   if (withdraw) (void)slot.port->Withdraw();
+  slot.port->Detach();
+  closing_.before(*slot.port);
+  by_serial_.erase(slot.port->serial());
   slot.port.reset();
+  closing_.after();
 }
 
 void Ports::Delete(const std::string& name) {

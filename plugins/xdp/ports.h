@@ -20,8 +20,13 @@ namespace sluice::xdp {
 // Session thread. Reports of a port's state go into the FromPlugin given.
 class Ports : public PortNames {
  public:
-  // `closing` is called with each port that is about to go: its table's last statistics are there to be read.
-  Ports(PortContext context, PortSettings defaults, std::function<void(Port&)> closing)
+  // Is told before a port goes, when no packet meets it any more and its table's last statistics are there to be read,
+  // and after it has gone.
+  struct Closing {
+    std::function<void(Port&)> before;
+    std::function<void()> after;
+  };
+  Ports(PortContext context, PortSettings defaults, Closing closing)
       : context_(std::move(context)), defaults_(defaults), closing_(std::move(closing)) {}
 
   enum class Outcome {
@@ -80,7 +85,7 @@ class Ports : public PortNames {
 
   PortContext context_;
   PortSettings defaults_;
-  std::function<void(Port&)> closing_;
+  Closing closing_;
   Slots slots_;
   std::map<uint64_t, Slots::iterator> by_serial_;
 };

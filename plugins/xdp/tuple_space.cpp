@@ -46,7 +46,9 @@ TupleSpace::TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener,
   for (uint32_t list = object.action_list_count(); list-- > 0;) free_lists_.push_back(list);
 }
 
-TupleSpace::~TupleSpace() { Flush(); }
+TupleSpace::~TupleSpace() {
+  if (!abandoned_) Flush();
+}
 
 FlowTable::Limits TupleSpace::limits() const {
   return {object_.options().max_flows, SLUICE_MAX_MASKS, SLUICE_MAX_EDITS};

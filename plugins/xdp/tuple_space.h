@@ -29,6 +29,7 @@ class TupleSpace : public FlowTable {
   Result<void> Modify(FlowId id, const FlowSpec& flow) override;
   void Delete(FlowId id) override;
   void Flush() override;
+  void Abandon() override { abandoned_ = true; }
   Result<FlowId> PutActions(const CompiledActions& actions, uint64_t cookie) override;
   [[nodiscard]] uint32_t RecordIndex(FlowId id) const override { return flows_[id].record; }
   bool FindRecord(uint32_t record, uint64_t& cookie) const override;
@@ -114,6 +115,7 @@ class TupleSpace : public FlowTable {
   std::vector<uint32_t> free_flows_;
   std::vector<FlowId> changed_;
   uint32_t live_ = 0;
+  bool abandoned_ = false;
 
   std::vector<Retired> retiring_;
   size_t reclaiming_ = 0;                                       // those whose grace period is under way

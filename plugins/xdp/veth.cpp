@@ -56,7 +56,7 @@ void Apply(const std::string& device, bool peer, const Wanted& wanted, Preparati
   }
 }
 
-void PrepareSelf(const Device& device, bool generic, Preparation& result) {
+void PrepareSelf(const Device& device, Preparation& result) {
   const auto features = ReadFeatures(device.name);
   if (!features) return;  // a device without ethtool's features has none that hurt
   Wanted wanted;
@@ -66,8 +66,6 @@ void PrepareSelf(const Device& device, bool generic, Preparation& result) {
     result.warnings.push_back(device.name + " takes VLAN tags off before XDP sees them (" + fixed.front() +
                               " is fixed)");
   }
-  // In generic mode nothing but GRO makes a veth ready for frames that a native port redirects to it.
-  if (generic && device.IsVeth()) Want(*features, {kGro}, true, wanted, fixed);
   Apply(device.name, false, wanted, result);
 }
 
@@ -121,10 +119,10 @@ std::string Preparation::Changed() const {
   return text;
 }
 
-Preparation PrepareDevice(const Device& device, bool generic) {
+Preparation PrepareDevice(const Device& device) {
   Preparation result;
   if (!device.up) result.warnings.push_back(device.name + " is down: nothing passes until it is up");
-  PrepareSelf(device, generic, result);
+  PrepareSelf(device, result);
   if (!device.IsVeth()) return result;
   const auto reached = AtPeer(device, [&](const Result<Device>& peer, const std::string& place) {
     if (!peer) {

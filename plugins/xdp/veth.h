@@ -28,9 +28,9 @@ struct Preparation {
   [[nodiscard]] std::string Changed() const;
 };
 
-// Finds out what stands in the way of `device` as a port and turns it round where it can. generic: the program runs in
-// generic mode. Call it with the program attached.
-Preparation PrepareDevice(const Device& device, bool generic);
+// Finds out what stands in the way of `device` as a port and turns it round where it can. Call it with the program
+// attached.
+Preparation PrepareDevice(const Device& device);
 
 // The larger of the device's MTU and, where it is a veth, its peer's (from which come the frames).
 uint32_t LargestMtu(const Device& device);

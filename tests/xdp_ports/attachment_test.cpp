@@ -150,20 +150,13 @@ std::string WithoutCapabilities(const std::function<std::string()>& work) {
 }
 
 TEST_F(AttachmentTest, NamesTheCapabilityThatIsMissing) {
-  std::string attaching;
   std::string socket;
   here_->Do([&] {
-    const auto device = QueryDevice("p0");
-    attaching = WithoutCapabilities([&] {
-      const auto attachment = Attachment::Attach(*device, program_.get(), Mode::kAuto, nullptr);
-      return attachment ? "attached" : attachment.error().detail;
-    });
     socket = WithoutCapabilities([] {
       const auto opened = XskSocket::Open("p0", 0);
       return opened ? "opened" : opened.error().detail;
     });
   });
-  EXPECT_TRUE(Contains(attaching, "sluiced runs without CAP_NET_ADMIN and CAP_BPF")) << attaching;
   EXPECT_TRUE(Contains(socket, "sluiced runs without CAP_NET_RAW")) << socket;
 }
 

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <cstring>
 #include <system_error>
 
 namespace sluice::test {
@@ -17,6 +18,19 @@ using Clock = std::chrono::steady_clock;
 
 [[noreturn]] void Fail(const std::string& what) { throw std::system_error(errno, std::generic_category(), what); }
 
+// The kernel takes the outer VLAN tag off and tells it beside the frame.
+void PutTagBack(msghdr& message, reference::Bytes& frame) {
+  for (cmsghdr* part = CMSG_FIRSTHDR(&message); part != nullptr; part = CMSG_NXTHDR(&message, part)) {
+    if (part->cmsg_level != SOL_PACKET || part->cmsg_type != PACKET_AUXDATA) continue;
+    tpacket_auxdata aux{};
+    std::memcpy(&aux, CMSG_DATA(part), sizeof(aux));
+    if ((aux.tp_status & TP_STATUS_VLAN_VALID) == 0) return;
+    const uint16_t tag[] = {htons(aux.tp_vlan_tpid), htons(aux.tp_vlan_tci)};
+    const auto* bytes = reinterpret_cast<const uint8_t*>(tag);
+    frame.insert(frame.begin() + 2 * ETH_ALEN, bytes, bytes + sizeof(tag));
+  }
+}
+
 }  // namespace
 
 PacketSocket::PacketSocket(const Netns& netns, const std::string& device) {
@@ -25,6 +39,8 @@ PacketSocket::PacketSocket(const Netns& netns, const std::string& device) {
   if (!fd_) Fail("AF_PACKET socket");
   const int room = 64 << 20;  // for bursts that the test looks at later
   setsockopt(fd_.get(), SOL_SOCKET, SO_RCVBUFFORCE, &room, sizeof(room));
+  const int on = 1;
+  setsockopt(fd_.get(), SOL_PACKET, PACKET_AUXDATA, &on, sizeof(on));
   sockaddr_ll address{};
   address.sll_family = AF_PACKET;
   address.sll_protocol = htons(ETH_P_ALL);
@@ -44,11 +60,14 @@ std::optional<reference::Bytes> PacketSocket::Receive(std::chrono::milliseconds 
     if (left.count() < 0 || poll(&readable, 1, static_cast<int>(left.count())) != 1) return std::nullopt;
     reference::Bytes frame(10000);
     sockaddr_ll from{};
-    socklen_t size = sizeof(from);
-    const ssize_t got = recvfrom(fd_.get(), frame.data(), frame.size(), 0, reinterpret_cast<sockaddr*>(&from), &size);
+    iovec piece{frame.data(), frame.size()};
+    alignas(cmsghdr) uint8_t control[256];
+    msghdr message{&from, sizeof(from), &piece, 1, control, sizeof(control), 0};
+    const ssize_t got = recvmsg(fd_.get(), &message, 0);
     if (got < 0) Fail("recv");
     if (from.sll_pkttype == PACKET_OUTGOING) continue;
     frame.resize(static_cast<size_t>(got));
+    PutTagBack(message, frame);
     return frame;
   }
 }

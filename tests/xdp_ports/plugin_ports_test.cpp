@@ -118,7 +118,6 @@ TEST_F(PluginPortsTest, RefusesOptionsByName) {
 }
 
 TEST_F(PluginPortsTest, SaysWhyAPortCannotBe) {
-  const auto before = Features();
   const auto none = rig_->AddPort("nowhere", 1);
   EXPECT_EQ(none.state(), "failed");
   EXPECT_TRUE(Contains(none.detail(), "no network device 'nowhere'")) << none.detail();
@@ -129,6 +128,7 @@ TEST_F(PluginPortsTest, SaysWhyAPortCannotBe) {
 
   const auto other = LoadTrivialProgram("other_tool", XDP_PASS);
   here_->Do([&] { AttachByNetlink(static_cast<int>(veth_->IfIndexA()), other.get()); });
+  const auto before = Features();
   const auto busy = rig_->AddPort("p0", 3);
   EXPECT_EQ(busy.state(), "failed");
   EXPECT_TRUE(Contains(busy.detail(), "'other_tool'")) << busy.detail();

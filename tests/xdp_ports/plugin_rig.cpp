@@ -81,7 +81,7 @@ v1::Port PluginRig::AddPort(const std::string& name, uint32_t number, const Port
   port.mutable_options()->insert(options.begin(), options.end());
   port_reports_.clear();
   Send(batch);
-  return WaitForPort(name, [](const v1::Port&) { return true; });
+  return WaitForPort(name, [&](const v1::Port& report) { return report.number() == number; });
 }
 
 void PluginRig::DeletePort(const std::string& name) {

@@ -31,9 +31,9 @@ class VethPrepareTest : public testing::Test {
     veth_ = std::make_unique<test::Veth>(test::VethEnd{here_.get(), "p0"}, test::VethEnd{there_.get(), "eth0"});
   }
 
-  Preparation Prepare(bool generic = false) {
+  Preparation Prepare() {
     Preparation result;
-    here_->Do([&] { result = PrepareDevice(*QueryDevice("p0"), generic); });
+    here_->Do([&] { result = PrepareDevice(*QueryDevice("p0")); });
     return result;
   }
   void Undo(const Preparation& preparation) {
@@ -98,17 +98,21 @@ TEST_F(VethPrepareTest, LeavesGroToAPeerThatRunsXdp) {
   EXPECT_EQ(preparation.Changed().find("rx-gro"), std::string::npos) << preparation.Changed();
 }
 
-TEST_F(VethPrepareTest, TurnsOnItsOwnGroInGenericMode) {
-  const auto preparation = Prepare(true);
-  EXPECT_TRUE(Active(*here_, "p0", "rx-gro"));
+TEST_F(VethPrepareTest, MakesFramesArriveThatAreRedirectedToIt) {
+  const auto takes_frames = [&] {
+    std::optional<uint64_t> features;
+    here_->Do([&] { features = QueryDevice("p0")->xdp_features; });
+    return !features || (*features & kXdpNdoXmit) != 0;
+  };
+  const auto preparation = Prepare();
+  EXPECT_TRUE(takes_frames());
   Undo(preparation);
-  EXPECT_FALSE(Active(*here_, "p0", "rx-gro"));
 }
 
 TEST_F(VethPrepareTest, PreparesAPeerInTheSameNamespace) {
   here_->Ip({"link", "add", "q0", "type", "veth", "peer", "name", "q1"});
   Preparation preparation;
-  here_->Do([&] { preparation = PrepareDevice(*QueryDevice("q0"), false); });
+  here_->Do([&] { preparation = PrepareDevice(*QueryDevice("q0")); });
   EXPECT_EQ(preparation.peer, "q1");
   EXPECT_TRUE(Active(*here_, "q1", "rx-gro"));
   here_->Do([&] { EXPECT_TRUE(UndoChanges("q0", preparation.changes)); });
