@@ -21,16 +21,21 @@ Error Failed(const std::string& endpoint, int error_number) {
   return Error{"bind_failed", "cannot listen on " + endpoint + ": " + std::strerror(error_number), 0, 0};
 }
 
-Result<void> Bind(zmq::socket_t& socket, const std::string& endpoint) {
-  const bool ipc = endpoint.starts_with(kIpc);
-  const std::string path = ipc ? endpoint.substr(kIpc.size()) : "";
-  if (path.size() >= sizeof(sockaddr_un::sun_path)) return Failed(endpoint, ENAMETOOLONG);
+std::string PathOf(const std::string& endpoint) {
+  return endpoint.starts_with(kIpc) ? endpoint.substr(kIpc.size()) : "";
+}
+
+bool IsBoundSocket(const std::string& endpoint) {
   struct stat info {};
-  if (ipc && lstat(path.c_str(), &info) == 0) {
-    // Under the run directory's lock nobody listens there.
-    if (!S_ISSOCK(info.st_mode)) return Failed(endpoint, EEXIST);
-    unlink(path.c_str());
-  }
+  return lstat(PathOf(endpoint).c_str(), &info) == 0 && S_ISSOCK(info.st_mode);
+}
+
+Result<void> Bind(zmq::socket_t& socket, const std::string& endpoint) {
+  const std::string path = PathOf(endpoint);
+  if (path.size() >= sizeof(sockaddr_un::sun_path)) return Failed(endpoint, ENAMETOOLONG);
+  // ZeroMQ replaces whatever is there. A socket was left behind: under the run directory's lock nobody listens on it.
+  // Any other file is somebody's.
+  if (!path.empty() && access(path.c_str(), F_OK) == 0 && !IsBoundSocket(endpoint)) return Failed(endpoint, EEXIST);
   const mode_t before = umask(0117);  // 0660 from the first moment
   int failed = 0;
   try {
@@ -45,8 +50,9 @@ Result<void> Bind(zmq::socket_t& socket, const std::string& endpoint) {
 
 }  // namespace
 
-Bus::Bus(const BusQueues& queues)
-    : context_(1),
+Bus::Bus(Endpoints endpoints, const BusQueues& queues)
+    : endpoints_(std::move(endpoints)),
+      context_(1),
       ingress_(context_, zmq::socket_type::sub),
       control_(context_, zmq::socket_type::router),
       events_(context_, zmq::socket_type::xpub),
@@ -61,14 +67,22 @@ Bus::Bus(const BusQueues& queues)
   control_.set(zmq::sockopt::rcvhwm, queues.control);
   control_.set(zmq::sockopt::sndhwm, queues.control);
   events_.set(zmq::sockopt::sndhwm, queues.events);
+  events_.set(zmq::sockopt::xpub_verboser, true);  // every subscription: who has just come is beaten for at once
   plugins_.set(zmq::sockopt::router_mandatory, true);
   plugins_.set(zmq::sockopt::rcvhwm, kPluginQueue);
   plugins_.set(zmq::sockopt::sndhwm, kPluginQueue);
 }
 
+Bus::~Bus() {
+  for (const std::string& endpoint :
+       {endpoints_.ingress, endpoints_.control, endpoints_.events, endpoints_.plugins}) {
+    if (IsBoundSocket(endpoint)) unlink(PathOf(endpoint).c_str());
+  }
+}
+
 Result<std::unique_ptr<Bus>> Bus::Open(const Endpoints& endpoints, const BusQueues& queues) {
   try {
-    std::unique_ptr<Bus> bus(new Bus(queues));
+    std::unique_ptr<Bus> bus(new Bus(endpoints, queues));
     const std::pair<zmq::socket_t*, std::string> bindings[] = {{&bus->ingress_, endpoints.ingress},
                                                                {&bus->control_, endpoints.control},
                                                                {&bus->events_, endpoints.events},

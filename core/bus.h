@@ -24,7 +24,7 @@ class Bus {
 
   // Binds all; sockets of files that were left behind are replaced. Errors: "bind_failed".
   static Result<std::unique_ptr<Bus>> Open(const Endpoints& endpoints, const BusQueues& queues);
-  ~Bus() = default;
+  ~Bus();  // and the sockets' files
   Bus(const Bus&) = delete;
   Bus& operator=(const Bus&) = delete;
 
@@ -40,8 +40,9 @@ class Bus {
   bool ToPlugin(const std::string& identity, const std::string& payload);
 
  private:
-  explicit Bus(const BusQueues& queues);
+  Bus(Endpoints endpoints, const BusQueues& queues);
 
+  const Endpoints endpoints_;
   zmq::context_t context_;
   zmq::socket_t ingress_;
   zmq::socket_t control_;

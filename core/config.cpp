@@ -210,9 +210,9 @@ Result<void> ReadConfigText(const std::string& text, const std::string& path, Co
 }
 
 Result<void> ReadConfigFile(const std::string& path, Config& config) {
+  errno = 0;
   std::ifstream file(path);
   std::ostringstream text;
-  errno = 0;
   if (file) text << file.rdbuf();
   if (!file) {
     const std::string why = errno != 0 ? std::string(": ") + std::strerror(errno) : "";

@@ -44,8 +44,17 @@ void Core::Beat() {
   timers_.After(settings_.heartbeat_ms, [this] { Beat(); });
 }
 
+// A subscriber knows by a heartbeat that its subscription is in force: it need not wait for the next regular one.
+void Core::OnSubscription(std::string_view prefix, bool on) {
+  events_.Subscribed(prefix, on);
+  const auto covers = [&](std::string_view wanted) { return topic::kHeartbeat.starts_with(wanted); };
+  const bool json = prefix.starts_with(topic::kJsonPrefix);
+  beat_now_ = beat_now_ || (on && covers(json ? prefix.substr(topic::kJsonPrefix.size()) : prefix));
+}
+
 void Core::Turn() {
   timers_.Run();
+  if (std::exchange(beat_now_, false)) events_.Heartbeat(settings_.heartbeat_ms);
   ageing_.Expire(clock_(), kExpirePerTurn);
   plugins_.Pump();
   events_.Flush();

@@ -57,7 +57,7 @@ class Core {
   void OnRequest(v1::Request request, Reply reply);
   void OnIngress(std::string_view topic, std::string_view payload);
   void OnPlugin(const std::string& identity, std::string_view payload);
-  void OnSubscription(std::string_view prefix, bool on) { events_.Subscribed(prefix, on); }
+  void OnSubscription(std::string_view prefix, bool on);
 
   // Timeouts, then what there is to send. To be called when what came has been taken in.
   void Turn();
@@ -107,6 +107,7 @@ class Core {
   Snapshots snapshots_;
   FlowService flow_service_;
   bool refusal_timer_ = false;
+  bool beat_now_ = false;
 };
 
 }  // namespace sluice::core

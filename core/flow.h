@@ -43,6 +43,7 @@ struct Placement {
   std::unique_ptr<Why> why;  // where there is something to say
   uint8_t plugin = 0;        // index
   uint8_t state = 0;         // v1::OffloadState
+  bool withdrawn = false;    // the plugin has been told to delete `instance`, and has not confirmed
   bool stale = false;        // the flow changed since it was offered: verdicts on the old content do not count
 };
 

@@ -220,7 +220,8 @@ void FlowTable::RemovePlacement(Flow& flow, uint8_t plugin) {
 void FlowTable::Offer(Flow& flow, uint8_t plugin, google::protobuf::RepeatedPtrField<v1::Change>& changes) {
   Placement* placement = flow.In(plugin);
   // What the plugin has is gone, or is another instance: it is told so in so many words.
-  if (placement != nullptr && (!flow.live() || placement->instance != flow.instance)) {
+  if (placement != nullptr && !placement->withdrawn && (!flow.live() || placement->instance != flow.instance)) {
+    placement->withdrawn = true;
     v1::Change& change = *changes.Add();
     change.set_seq(flow.seq);
     change.mutable_del()->set_ufid(flow.ufid.AsBytes().data(), flow.ufid.AsBytes().size());
@@ -236,6 +237,7 @@ void FlowTable::Offer(Flow& flow, uint8_t plugin, google::protobuf::RepeatedPtrF
   placement->instance = flow.instance;
   placement->seq = flow.seq;
   placement->stale = false;
+  placement->withdrawn = false;
   v1::Change& change = *changes.Add();
   change.set_seq(flow.seq);
   v1::FlowState& put = *change.mutable_put();

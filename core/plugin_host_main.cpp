@@ -39,6 +39,7 @@ int Run(const nlohmann::json& description) {
   const auto text = [&](const char* key) { return description.at(key).get<std::string>(); };
   const std::string name = text("name");
   spdlog::set_default_logger(spdlog::stderr_logger_mt("sluiced"));
+  spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(text("log_level")));
   DieWith(description.at("parent").get<pid_t>());
 
