@@ -20,6 +20,7 @@ void ShowPort(const Global& global, const v1::Port& port) {
     PrintJson(ToJson(port));
   } else {
     Print(PortLine(port));
+    if (const std::string changes = PortChanges(port); !changes.empty()) Print("    " + changes);
   }
 }
 

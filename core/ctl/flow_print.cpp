@@ -95,7 +95,8 @@ std::string BodyText(const v1::Event& event) {
     case v1::Event::kFlow:
       return FlowLineText(event.flow());
     case v1::Event::kPort:
-      return PortLine(event.port());
+      return event.topic() == topic::kPortStats ? event.port().name() + ": " + PortActivity(event.port())
+                                                : PortLine(event.port());
     case v1::Event::kPlugin:
       return PluginLine(event.plugin());
     case v1::Event::kUpcall:

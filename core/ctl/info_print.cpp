@@ -139,8 +139,20 @@ std::string PortLine(const v1::Port& port) {
   if (!port.state().empty()) text += ", " + port.state();
   if (const std::string mode = Told(port, "mode"); !mode.empty()) text += ", mode " + mode;
   if (const std::string note = Note(port); !note.empty()) text += ": " + note;
-  if (const std::string changed = Told(port, "changed"); !changed.empty()) text += " (changed: " + changed + ')';
   return text;
+}
+
+std::string PortChanges(const v1::Port& port) {
+  const std::string changed = Told(port, "changed");
+  return changed.empty() ? "" : "changed on the device: " + changed;
+}
+
+std::string PortActivity(const v1::Port& port) {
+  std::map<std::string, std::string> counted;
+  for (const auto& [key, value] : port.counters()) {
+    if (value != 0) counted[key] = std::to_string(value);
+  }
+  return counted.empty() ? "nothing counted" : Pairs(counted);
 }
 
 std::string PluginLine(const v1::Plugin& plugin) {

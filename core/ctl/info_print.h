@@ -29,6 +29,10 @@ std::string StatusText(const v1::Status& status);
 
 // One port or plugin on one line: "p0: number 1, plugin xdp, up, mode native".
 std::string PortLine(const v1::Port& port);
+// What port add changed of the device; empty: nothing.
+std::string PortChanges(const v1::Port& port);
+// The counters that are not zero, on one line.
+std::string PortActivity(const v1::Port& port);
 std::string PluginLine(const v1::Plugin& plugin);
 
 }  // namespace sluice::ctl

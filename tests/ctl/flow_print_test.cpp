@@ -206,6 +206,12 @@ TEST(EventText, IsOneLine) {
   (*event.mutable_port()->mutable_info())["mode"] = "native";
   EXPECT_EQ(EventText(event), "22:13:20.123456 #42 port.add p0: number 1, plugin xdp, up, mode native");
 
+  event.set_topic("port.stats");
+  EXPECT_EQ(EventText(event), "22:13:20.123456 #42 port.stats p0: nothing counted");
+  (*event.mutable_port()->mutable_counters())["rx"] = 5;
+  (*event.mutable_port()->mutable_counters())["drop"] = 0;
+  EXPECT_EQ(EventText(event), "22:13:20.123456 #42 port.stats p0: rx=5");
+
   event = Event("refused");
   event.mutable_refused()->set_publisher("of-ctl");
   event.mutable_refused()->set_topic("flow.put");

@@ -105,12 +105,12 @@ TEST(PortLine, SaysWhyAPortIsNotUp) {
   v1::Port port = Status().ports(0);
   EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode native");
   (*port.mutable_info())["changed"] = "rx-gro on";
-  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode native (changed: rx-gro on)");
+  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, up, mode native");
+  EXPECT_EQ(PortChanges(port), "changed on the device: rx-gro on");
   port.set_state("gone");
   port.set_detail("the device vanished");
   (*port.mutable_info())["warning"] = "it was slow";
-  EXPECT_EQ(PortLine(port),
-            "p0: number 1, plugin xdp, gone, mode native: the device vanished; it was slow (changed: rx-gro on)");
+  EXPECT_EQ(PortLine(port), "p0: number 1, plugin xdp, gone, mode native: the device vanished; it was slow");
   (*port.mutable_options())["miss"] = "drop";
   EXPECT_EQ(PortDetails(port, 2),
             "  options  miss=drop\n"
