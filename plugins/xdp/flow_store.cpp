@@ -37,6 +37,19 @@ void AddRefusal(v1::FromPlugin& reply, const Ufid& ufid, uint64_t instance, uint
   verdict.set_time_ns(MonotonicNs());
 }
 
+// The compiler knows numbers only: says by name which output has no device.
+Error NameOutput(Error error, const Actions& actions, const Ports& ports) {
+  if (error.reason != "no_such_port") return error;
+  for (const auto& action : actions) {
+    const auto* output = std::get_if<Output>(&action);
+    if (output == nullptr || ports.ByNumber(output->port) != nullptr) continue;
+    const auto name = ports.Name(output->port);
+    if (name) error.detail = "output " + *name + " has no device at present";
+    break;
+  }
+  return error;
+}
+
 }  // namespace
 
 Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const {
@@ -59,7 +72,7 @@ Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64
   const auto actions = ParseActions(put.actions(), *ports_);
   if (!actions) return actions.error();
   auto steps = CompileActions(*actions, *groups_);
-  if (!steps) return steps.error();
+  if (!steps) return NameOutput(steps.error(), *actions, *ports_);
   return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps), 0};
 }
 

@@ -174,7 +174,9 @@ TEST_F(PluginPortsTest, FollowsADeviceThatVanishesAndComesBack) {
   const auto refused = rig_->Put("in_port(p0)", "p1");
   EXPECT_EQ(refused.state(), v1::REFUSED);
   EXPECT_EQ(refused.reason(), "no_such_port");
-  EXPECT_EQ(rig_->Put("in_port(p1)", "p0").reason(), "no_such_port");
+  const auto no_output = rig_->Put("in_port(p1)", "p0");
+  EXPECT_EQ(no_output.reason(), "no_such_port");
+  EXPECT_EQ(no_output.detail(), "output p0 has no device at present");
   EXPECT_EQ(rig_->Put("in_port(p1)", "p1").state(), v1::INSTALLED);
 
   const Veth again({here_.get(), "p0"}, {there_.get(), "eth0"});
