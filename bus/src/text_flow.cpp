@@ -11,7 +11,7 @@ namespace sluice {
 namespace {
 
 // Statistics and origin in a dump: read over.
-constexpr std::array<std::string_view, 11> kIgnored{"packets",  "bytes",   "used",   "flags",  "offloaded",    "dp",
+constexpr std::array<std::string_view, 11> kIgnored{"packets",  "bytes",   "used",   "flags",   "offloaded",    "dp",
                                                     "software", "refused", "failed", "pending", "dp-extra-info"};
 constexpr std::array<std::string_view, 5> kAttributes{"ufid", "priority", "idle_timeout", "hard_timeout", "actions"};
 
