@@ -67,7 +67,7 @@ class Client:
         self._control.send_json({"id": self._ids, op: body})
         while self._control.poll(max(0, deadline - time.monotonic()) * 1000):
             reply = self._control.recv_json()
-            if int(reply["id"]) != self._ids:
+            if int(reply["id"]) not in (0, self._ids):  # 0: the daemon could not read the request
                 continue  # of a request that timed out
             if not reply["ok"]:
                 raise Error(reply["reason"], reply["detail"], reply["refused"])

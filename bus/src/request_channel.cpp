@@ -34,7 +34,8 @@ Result<std::optional<v1::Reply>> RequestChannel::TryReceive() {
   while (zmq::recv_multipart(*socket_, std::back_inserter(frames), zmq::recv_flags::dontwait)) {
     v1::Reply reply;
     if (auto decoded = Decode(View(frames.back()), reply); !decoded) return decoded.error();
-    if (reply.id() == last_id_) return std::optional(std::move(reply));
+    // Without a number: the daemon could not read the request.
+    if (reply.id() == last_id_ || (reply.id() == 0 && !reply.ok())) return std::optional(std::move(reply));
     frames.clear();
   }
   return std::optional<v1::Reply>();

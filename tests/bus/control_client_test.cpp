@@ -57,6 +57,14 @@ TEST_F(ControlClientTest, ARefusalIsAReply) {
   EXPECT_EQ(reply->reason(), "no_such_flow");
 }
 
+TEST_F(ControlClientTest, ARequestThatCouldNotBeReadIsARefusalToo) {
+  FakeCore core(dir_.path());
+  core.Do([&] { core.MisreadNextRequest(); });
+  const auto reply = Connect().Call(Get("a"));
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->reason(), "bad_request");
+}
+
 TEST_F(ControlClientTest, WithoutADaemonItFailsAtOnce) {
   const auto started = std::chrono::steady_clock::now();
   const auto reply = Connect().Call(Get("a"));

@@ -111,8 +111,9 @@ void FakeCore::ServeControl() {
     v1::Request request;
     const auto encoding = EncodingOf(View(frames.back()));
     v1::Reply reply;
-    if (auto decoded = Decode(View(frames.back()), request); !decoded) {
-      reply.set_reason(decoded.error().reason);
+    if (std::exchange(misread_, false) || !Decode(View(frames.back()), request)) {
+      request.Clear();
+      reply.set_reason("bad_request");
     } else {
       reply = handler_ ? handler_(request) : Yes();
     }

@@ -76,6 +76,8 @@ class FakeCore {
   [[nodiscard]] uint64_t seq() const { return seq_; }
   // A reply that says yes, with epoch and sequence number.
   [[nodiscard]] v1::Reply Yes() const;
+  // The next request is answered as one that cannot be read.
+  void MisreadNextRequest() { misread_ = true; }
   // The answer to the next request is not sent.
   void LoseNextReply() { lose_reply_ = true; }
 
@@ -95,6 +97,7 @@ class FakeCore {
   bool quit_ = false;  // under mutex_
   Handler handler_;
   bool lose_reply_ = false;
+  bool misread_ = false;
   std::string epoch_;
   uint64_t seq_ = 0;
   std::map<std::string, uint64_t> topic_seq_;

@@ -114,6 +114,12 @@ class PythonClient(unittest.TestCase):
             self.client.call("flow_get", ufid="u")
         self.assertEqual((caught.exception.reason, caught.exception.detail), ("no_such_flow", "none"))
 
+    def test_so_is_a_request_that_could_not_be_read(self):
+        self.core.answers["flow_get"] = lambda body: {"id": "0", "ok": False, "reason": "bad_request"}
+        with self.assertRaises(sluice.Error) as caught:
+            self.client.call("flow_get", ufit="u")
+        self.assertEqual(caught.exception.reason, "bad_request")
+
     def test_without_a_daemon(self):
         with tempfile.TemporaryDirectory() as empty, sluice.Client(empty, timeout=0.1) as client:
             for attempt in (lambda: client.call("status"), lambda: client.publish("flow.flush"), client.events):
