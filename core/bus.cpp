@@ -74,8 +74,7 @@ Bus::Bus(Endpoints endpoints, const BusQueues& queues)
 }
 
 Bus::~Bus() {
-  for (const std::string& endpoint :
-       {endpoints_.ingress, endpoints_.control, endpoints_.events, endpoints_.plugins}) {
+  for (const std::string& endpoint : {endpoints_.ingress, endpoints_.control, endpoints_.events, endpoints_.plugins}) {
     if (IsBoundSocket(endpoint)) unlink(PathOf(endpoint).c_str());
   }
 }

@@ -140,7 +140,8 @@ void ReadPlugin(const toml::table& table, Config& config) {
 
 void ReadPort(const toml::table& table, Config& config) {
   PortConfig port;
-  ReadTable(table, "port.", {{"name", Text(port.name)}, {"plugin", Text(port.plugin)}, {"options", Options(port.options)}});
+  ReadTable(table, "port.",
+            {{"name", Text(port.name)}, {"plugin", Text(port.plugin)}, {"options", Options(port.options)}});
   if (port.name.empty()) Refuse(table, "this [[port]] has no name");
   config.ports.push_back(std::move(port));
 }
@@ -156,8 +157,9 @@ Reader Endpoint(std::string& to) {
   return [&to](const std::string& key, const toml::node& node) {
     Text(to)(key, node);
     if (to.starts_with("ipc://")) return;
-    Refuse(node, key + " is \"" + to + "\": only ipc:// endpoints are offered, for what arrives by tcp:// is not yet "
-                       "authenticated");
+    Refuse(node, key + " is \"" + to +
+                     "\": only ipc:// endpoints are offered, for what arrives by tcp:// is not yet "
+                     "authenticated");
   };
 }
 
@@ -224,7 +226,8 @@ Result<void> ReadConfigFile(const std::string& path, Config& config) {
 Result<void> CheckLogLevel(const std::string& level) {
   constexpr std::array<std::string_view, 6> kLevels = {"trace", "debug", "info", "warn", "error", "off"};
   if (std::find(kLevels.begin(), kLevels.end(), level) != kLevels.end()) return {};
-  return Error{"bad_config", "the log level is '" + level + "'; it can be trace, debug, info, warn, error or off", 0, 0};
+  return Error{"bad_config", "the log level is '" + level + "'; it can be trace, debug, info, warn, error or off", 0,
+               0};
 }
 
 Result<PortConfig> ReadPortArgument(const std::string& text) {

@@ -32,8 +32,8 @@ void Core::OnControl(std::string_view payload, Reply reply) {
   v1::Request request;
   auto decoded = payload.size() > settings_.max_message
                      ? Result<void>(Error{"too_large",
-                                          "a request of " + std::to_string(payload.size()) +
-                                              " bytes; the limit is " + std::to_string(settings_.max_message),
+                                          "a request of " + std::to_string(payload.size()) + " bytes; the limit is " +
+                                              std::to_string(settings_.max_message),
                                           0, 0})
                      : Decode(payload, request);
   if (decoded) return OnRequest(std::move(request), std::move(reply));
@@ -99,8 +99,8 @@ void Core::OnQuery(const v1::Request& request, v1::Reply& reply) {
     case v1::Request::kSnapshot: {
       const v1::Snapshot& snapshot = request.snapshot();
       if (!snapshot.epoch().empty() && snapshot.epoch() != settings_.epoch) {
-        return Deny(reply, Error{"epoch_changed", "the daemon has started anew since: its epoch is " + settings_.epoch,
-                                 0, 0});
+        return Deny(reply,
+                    Error{"epoch_changed", "the daemon has started anew since: its epoch is " + settings_.epoch, 0, 0});
       }
       auto taken = snapshots_.Take(snapshot, plugins_.names(), clock_(), reply);
       if (!taken) return Deny(reply, taken.error());

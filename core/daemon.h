@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// The loop: takes turns at the sockets, a bounded number of messages each, and lets the core speak at the end of a turn.
+// The loop: takes turns at the sockets, a bounded number of messages each, and lets the core speak at the end of a
+// turn.
 #pragma once
 
 #include <memory>

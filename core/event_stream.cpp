@@ -12,9 +12,9 @@ namespace {
 constexpr int kBatch = 64;
 
 constexpr std::array<std::string_view, kTopics> kNames = {
-    topic::kFlowAdded,   topic::kFlowModified,   topic::kFlowDeleted,  topic::kFlowStats,  topic::kFlowOffload,
-    topic::kPortAdded,   topic::kPortModified,   topic::kPortDeleted,  topic::kPortStats,  topic::kPluginLoaded,
-    topic::kPluginUnloaded, topic::kPluginFailed, topic::kUpcall,       topic::kRefused,    topic::kHeartbeat,
+    topic::kFlowAdded,      topic::kFlowModified, topic::kFlowDeleted, topic::kFlowStats, topic::kFlowOffload,
+    topic::kPortAdded,      topic::kPortModified, topic::kPortDeleted, topic::kPortStats, topic::kPluginLoaded,
+    topic::kPluginUnloaded, topic::kPluginFailed, topic::kUpcall,      topic::kRefused,   topic::kHeartbeat,
 };
 
 }  // namespace

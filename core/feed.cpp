@@ -25,7 +25,8 @@ void Feed::Stop() {
 
 bool Feed::PortsReported() const {
   const auto ports = ports_.Of(plugin_);
-  return std::all_of(ports.begin(), ports.end(), [](const PortEntry* port) { return !port->offered || port->reported; });
+  return std::all_of(ports.begin(), ports.end(),
+                     [](const PortEntry* port) { return !port->offered || port->reported; });
 }
 
 bool Feed::Fill(v1::ToPlugin& out) {

@@ -18,9 +18,9 @@
 namespace sluice::core {
 
 struct FeedLimits {
-  uint32_t window = 8;          // batches not acknowledged
-  int batch = 256;              // changes in one
-  size_t packets = 1024;        // packet outs waiting
+  uint32_t window = 8;    // batches not acknowledged
+  int batch = 256;        // changes in one
+  size_t packets = 1024;  // packet outs waiting
 };
 
 class Feed {

@@ -61,8 +61,8 @@ struct Flow : Entry {
   uint32_t priority = 0;
   uint32_t idle_timeout_ms = 0;
   uint32_t hard_timeout_ms = 0;
-  uint32_t in_port = 0;    // 0: any
-  uint32_t armed = 0;      // generation of its entry in the ageing heap
+  uint32_t in_port = 0;  // 0: any
+  uint32_t armed = 0;    // generation of its entry in the ageing heap
   bool floods = false;
   bool announced = false;  // tombstone: flow.del has been said
   Cause cause = Cause::request;

@@ -13,7 +13,11 @@ namespace sluice::core {
 class FlowService {
  public:
   FlowService(Sequence& sequence, FlowTable& table, Ports& ports, Plugins& plugins, Counters& counters, Clock clock)
-      : sequence_(sequence), table_(table), ports_(ports), plugins_(plugins), counters_(counters),
+      : sequence_(sequence),
+        table_(table),
+        ports_(ports),
+        plugins_(plugins),
+        counters_(counters),
         clock_(std::move(clock)) {}
 
   // Each fills accepted and refused, ok, reason and detail. `tell`: also what a requester wants to know (ufids, flows).

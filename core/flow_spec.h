@@ -20,6 +20,7 @@ Result<Ufid> ReadUfid(const std::string& text);
 Result<std::string> ReadActions(const std::string& text, const Ports& ports);
 
 // The flow as monitors and dumps show it. `names` are those of the running plugins by index, empty where there is none.
-void ShowFlow(const Flow& flow, const Ports& ports, const std::vector<std::string>& names, uint64_t now_ns, v1::Flow& out);
+void ShowFlow(const Flow& flow, const Ports& ports, const std::vector<std::string>& names, uint64_t now_ns,
+              v1::Flow& out);
 
 }  // namespace sluice::core

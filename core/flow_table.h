@@ -133,7 +133,7 @@ class FlowTable {
   std::unordered_set<std::unique_ptr<Flow>, UfidHash, UfidEqual> by_ufid_;  // tombstones too
   std::unordered_set<Flow*, MatchHash, MatchEqual> by_match_;
   std::map<uint32_t, uint64_t, std::greater<>> priorities_;  // live flows of each priority
-  std::unordered_set<Flow*> settled_;                  // tombstones that only snapshots still need
+  std::unordered_set<Flow*> settled_;                        // tombstones that only snapshots still need
   std::array<std::array<uint64_t, kStates>, kMaxPlugins> counts_{};
   std::array<uint64_t, kMaxPlugins> unconfirmed_{};
   uint64_t live_ = 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// A plugin's shared object: loaded from a private copy, so that the same path loads the file that is there now; checked;
-// started, stopped and unloaded. Of one thread at a time.
+// A plugin's shared object: loaded from a private copy, so that the same path loads the file that is there now;
+// checked; started, stopped and unloaded. Of one thread at a time.
 #pragma once
 
 #include <boost/dll/shared_library.hpp>

@@ -54,7 +54,10 @@ void Plugins::Answer(Slot& slot, Result<void> result) {
 
 void Plugins::Load(PluginSpec spec, bool stays, Done done) {
   Slot* old = Find(spec.name);
-  if (old != nullptr && (old->state != State::failed || old->run != nullptr)) {
+  if (old != nullptr && old->state == State::failed && old->run != nullptr) {
+    return done(Error{"busy", "plugin " + spec.name + " has failed and is still ending", 0, 0});
+  }
+  if (old != nullptr && old->state != State::failed) {
     return done(Error{"already_loaded", "plugin " + spec.name + " is loaded already", 0, 0});
   }
   if (old != nullptr) Erase(*old);
@@ -68,8 +71,8 @@ void Plugins::Load(PluginSpec spec, bool stays, Done done) {
   slot->index = static_cast<uint8_t>(free - taken_.begin());
   slot->stays = stays;
   slot->done = std::move(done);
-  slot->feed = std::make_unique<Feed>(parts_.journal, parts_.table, parts_.ports, slot->spec.name, slot->index,
-                                      feed_limits_);
+  slot->feed =
+      std::make_unique<Feed>(parts_.journal, parts_.table, parts_.ports, slot->spec.name, slot->index, feed_limits_);
   Slot& placed = *(slots_[slot->spec.name] = std::move(slot));
   Launch(placed);
 }
@@ -442,7 +445,8 @@ Result<void> Plugins::PacketOut(const std::string& plugin, v1::PacketOut packet,
   }
   if (!slot->feed->Queue(std::move(packet), seq)) {
     parts_.counters.Add("packet_out_dropped");
-    return Error{"busy", "plugin " + plugin + " has " + std::to_string(feed_limits_.packets) + " packets waiting", 0, 0};
+    return Error{"busy", "plugin " + plugin + " has " + std::to_string(feed_limits_.packets) + " packets waiting", 0,
+                 0};
   }
   return {};
 }

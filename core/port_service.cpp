@@ -37,7 +37,8 @@ void PortService::Add(const std::string& name, const std::string& plugin,
   if (!entry) return done(entry.error());
   const std::string seconds = std::to_string(deadline_ms_ / 1000);
   Wait(adding_, name, std::move(done), [this, name, plugin, seconds] {
-    const std::string detail = "plugin " + plugin + " did not say within " + seconds + " s that port " + name + " is up";
+    const std::string detail =
+        "plugin " + plugin + " did not say within " + seconds + " s that port " + name + " is up";
     FailAdd(name, Error{"timeout", detail, 0, 0});
   });
 }

@@ -11,9 +11,9 @@ namespace {
 constexpr size_t kMaxPortName = 63;
 
 // What flow text would read as something else.
-constexpr std::array<std::string_view, 15> kReserved = {"drop",      "flood", "controller", "upcall",   "userspace",
-                                                        "pop_vlan",  "push_vlan", "set",    "dec_ttl",  "recirc",
-                                                        "ct",        "ct_clear",  "trunc",  "tnl_pop",  "tnl_push"};
+constexpr std::array<std::string_view, 15> kReserved = {"drop",     "flood",     "controller", "upcall",  "userspace",
+                                                        "pop_vlan", "push_vlan", "set",        "dec_ttl", "recirc",
+                                                        "ct",       "ct_clear",  "trunc",      "tnl_pop", "tnl_push"};
 
 Result<void> CheckName(const std::string& name) {
   const auto allowed = [](unsigned char c) {

@@ -23,9 +23,9 @@ struct PortEntry : Entry {
   PortEntry() : Entry(EntryKind::port) {}
 
   v1::Port port;
-  bool offered = false;         // its plugin has been told of it
-  uint64_t removal_batch = 0;   // tombstone: the batch that told its plugin; 0: not yet
-  bool reported = false;        // the plugin has said how it is since it was offered
+  bool offered = false;        // its plugin has been told of it
+  uint64_t removal_batch = 0;  // tombstone: the batch that told its plugin; 0: not yet
+  bool reported = false;       // the plugin has said how it is since it was offered
 };
 
 class Ports {
@@ -36,13 +36,14 @@ class Ports {
   Ports& operator=(const Ports&) = delete;
 
   // In state "pending". Errors: "bad_port_name", "port_exists".
-  Result<PortEntry*> Add(const std::string& name, const std::string& plugin, const std::map<std::string, std::string>& options);
+  Result<PortEntry*> Add(const std::string& name, const std::string& plugin,
+                         const std::map<std::string, std::string>& options);
   // Becomes a tombstone for its plugin, or goes at once where that was never told of it. True: at once.
   bool Remove(PortEntry& entry);
   // The plugin has acknowledged the batch: tombstones told in it or before go. Returns their names.
   std::vector<std::string> Confirm(const std::string& plugin, uint64_t batch);
-  // The plugin is gone or begins anew: its tombstones go (returns their names), its ports are pending, with this detail,
-  // and not offered.
+  // The plugin is gone or begins anew: its tombstones go (returns their names), its ports are pending, with this
+  // detail, and not offered.
   std::vector<std::string> Forget(const std::string& plugin, const std::string& detail);
 
   [[nodiscard]] PortEntry* Find(const std::string& name) const;

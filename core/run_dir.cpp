@@ -17,9 +17,7 @@ namespace {
 
 constexpr mode_t kDirMode = 0750;
 
-Error Failed(const std::string& what) {
-  return Error{"run_dir", what + ": " + std::strerror(errno), 0, 0};
-}
+Error Failed(const std::string& what) { return Error{"run_dir", what + ": " + std::strerror(errno), 0, 0}; }
 
 std::string HolderOf(int lock) {
   std::array<char, 32> text{};

@@ -13,11 +13,11 @@
 namespace sluice::core {
 
 struct SnapshotLimits {
-  size_t walks = 16;                     // at a time; the one longest idle ends
-  uint64_t idle_ns = 10'000'000'000;     // then a walk ends
-  uint32_t chunk = 1'000;                // flows in a reply, where the request does not say
+  size_t walks = 16;                  // at a time; the one longest idle ends
+  uint64_t idle_ns = 10'000'000'000;  // then a walk ends
+  uint32_t chunk = 1'000;             // flows in a reply, where the request does not say
   uint32_t max_chunk = 10'000;
-  uint32_t scan = 100'000;               // entries looked at for one reply
+  uint32_t scan = 100'000;  // entries looked at for one reply
 };
 
 class Snapshots {

@@ -45,7 +45,8 @@ class CoreRig {
   std::vector<v1::ToPlugin> Batches(const std::string& plugin, bool ack = true);
   std::vector<v1::Change> Changes(const std::string& plugin);
   void Say(const std::string& plugin, const v1::FromPlugin& message);
-  void Judge(const std::string& plugin, const v1::Change& change, v1::OffloadState state, const std::string& reason = "");
+  void Judge(const std::string& plugin, const v1::Change& change, v1::OffloadState state,
+             const std::string& reason = "");
   void ConfirmDelete(const std::string& plugin, const v1::Change& change);
   void Count(const std::string& plugin, const v1::Change& put, uint64_t packets);
 

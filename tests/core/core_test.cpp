@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What is said to the core, and what it says to plugins, monitors and requesters. The fixtures' names stand for plugins;
-// none of them is really loaded here.
+// What is said to the core, and what it says to plugins, monitors and requesters. The fixtures' names stand for
+// plugins; none of them is really loaded here.
 #include <gtest/gtest.h>
 
 #include "core_rig.h"

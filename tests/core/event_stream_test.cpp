@@ -21,7 +21,8 @@ class EventStreamTest : public ::testing::Test {
   Sequence sequence_;
   Counters counters_;
   std::vector<Message> sent_;
-  EventStream events_{sequence_, counters_, "node", "epoch", [this](std::string_view topic, const std::string& payload) {
+  EventStream events_{sequence_, counters_, "node", "epoch",
+                      [this](std::string_view topic, const std::string& payload) {
                         Message& message = sent_.emplace_back();
                         message.topic = topic;
                         EXPECT_TRUE(Decode(payload, message.events));

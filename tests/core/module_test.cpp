@@ -1,10 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "plugin_module.h"
-
 #include <gtest/gtest.h>
 
 #include <filesystem>
 
+#include "plugin_module.h"
 #include "support/temp_dir.h"
 
 namespace sluice::core::test {
@@ -35,13 +34,15 @@ TEST_F(ModuleTest, WhatIsNoPluginIsRefusedAndWhy) {
   auto loaded = PluginModule::Load("text", text, dir_.path());
   ASSERT_FALSE(loaded);
   EXPECT_EQ(loaded.error().reason, "bad_plugin");
-  EXPECT_TRUE(loaded.error().detail.starts_with("plugin text: " + text + " cannot be loaded: ")) << loaded.error().detail;
+  EXPECT_TRUE(loaded.error().detail.starts_with("plugin text: " + text + " cannot be loaded: "))
+      << loaded.error().detail;
   EXPECT_TRUE(std::filesystem::exists(text));
 }
 
 TEST_F(ModuleTest, StartErrorsAndExceptionsBecomeSentences) {
-  for (const auto& [name, expected] : {std::pair<std::string, std::string>{"start_fails", "could not start: the device said no"},
-                                       {"start_throws", "could not start: its start() threw: thrown on purpose"}}) {
+  for (const auto& [name, expected] :
+       {std::pair<std::string, std::string>{"start_fails", "could not start: the device said no"},
+        {"start_throws", "could not start: its start() threw: thrown on purpose"}}) {
     auto module = Load(name);
     ASSERT_TRUE(module) << module.error().detail;
     auto started = (*module)->Start(host_.get());

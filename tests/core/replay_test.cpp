@@ -16,7 +16,9 @@ namespace {
 class SlowPlugin {
  public:
   SlowPlugin(TableRig& rig, uint8_t index)
-      : rig_(rig), index_(index), feed_(rig.journal, rig.table, rig.ports, "p", index, {.window = 2, .batch = 5, .packets = 4}) {
+      : rig_(rig),
+        index_(index),
+        feed_(rig.journal, rig.table, rig.ports, "p", index, {.window = 2, .batch = 5, .packets = 4}) {
     feed_.Start(false);
   }
 

@@ -27,8 +27,7 @@ TEST(RunDirTest, IsMadeForTheGroupAndTakenOnce) {
     EXPECT_EQ(ModeOf(path), 0750U);
     auto second = RunDir::Take(path);
     ASSERT_FALSE(second);
-    EXPECT_EQ(second.error().detail,
-              "another sluiced (pid " + std::to_string(getpid()) + ") is running in " + path);
+    EXPECT_EQ(second.error().detail, "another sluiced (pid " + std::to_string(getpid()) + ") is running in " + path);
   }
   EXPECT_TRUE(RunDir::Take(path));
 }
