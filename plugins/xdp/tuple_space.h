@@ -73,7 +73,18 @@ class TupleSpace : public FlowTable {
     size_t index;  // in PutMany's result
   };
   // While one is there, OnReclaimed is not called: the listener must not see a table in the midst of a change.
-  class Busy;
+  class Busy {
+   public:
+    explicit Busy(TupleSpace& table) : table_(table) { ++table_.busy_; }
+    ~Busy() {
+      if (--table_.busy_ == 0) table_.Deliver();
+    }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+   private:
+    TupleSpace& table_;
+  };
 
   Result<uint32_t> SlotOf(const KeyWords& mask);
   Result<uint32_t> NewRecord();
