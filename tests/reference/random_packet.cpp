@@ -45,6 +45,12 @@ uint16_t PoolTci(Rng& rng) {
   return static_cast<uint16_t>(pcp | dei | rng.Pick(kVids));
 }
 
+// The ends of the field too: one bit decides whether a fragment is the first.
+uint16_t PoolFragmentOffset(Rng& rng) {
+  static const std::vector<uint16_t> kOffsets{0, 0, 0, 1, 0x1000, 185};
+  return rng.Pick(kOffsets);
+}
+
 Ipv4Spec RandomIpv4(Rng& rng) {
   static const std::vector<uint8_t> kTos{0, 0, 4, 0xb8, 0xff};
   static const std::vector<uint8_t> kTtl{64, 64, 1, 0, 255};
@@ -56,7 +62,7 @@ Ipv4Spec RandomIpv4(Rng& rng) {
   if (rng.OneIn(8)) ip.option_words = static_cast<uint8_t>(1 + rng.Below(10));
   if (rng.OneIn(6)) {
     ip.more_fragments = rng.OneIn(2);
-    ip.fragment_offset = static_cast<uint16_t>(rng.OneIn(2) ? 0 : 1 + rng.Below(0x1fff));
+    ip.fragment_offset = PoolFragmentOffset(rng);
   }
   return ip;
 }
@@ -69,7 +75,7 @@ Ipv6Extension RandomExtension(Rng& rng) {
     extension.words = static_cast<uint8_t>(rng.OneIn(2) ? 0 : rng.Below(4));
   } else {
     extension.more_fragments = rng.OneIn(2);
-    extension.fragment_offset = static_cast<uint16_t>(rng.OneIn(2) ? 0 : 1 + rng.Below(0x1fff));
+    extension.fragment_offset = PoolFragmentOffset(rng);
   }
   return extension;
 }
