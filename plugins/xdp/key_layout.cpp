@@ -95,6 +95,7 @@ Result<std::vector<std::string>> ActionNamesFromBtf(const struct btf* btf) {
   const btf_type* type = MetaMember(btf, "actions");
   if (type == nullptr || !btf_is_enum(type)) return Bad("The object's .sluice_meta names no enum as actions");
   std::vector<std::string> names;
+  names.reserve(btf_vlen(type));
   for (int i = 0; i < btf_vlen(type); ++i) {
     names.emplace_back(btf__name_by_offset(btf, btf_enum(type)[i].name_off));
   }

@@ -134,7 +134,7 @@ size_t Subtables::WriteMany(int map, std::span<const uint32_t> records, Error& e
     const auto part = records.subspan(written, std::min(records.size() - written, kBatch));
     batch_keys_.resize(part.size() * SLUICE_KEY_WORDS);
     for (size_t i = 0; i < part.size(); ++i) {
-      std::copy_n(object_.records()[part[i]].key, SLUICE_KEY_WORDS, batch_keys_.begin() + i * SLUICE_KEY_WORDS);
+      std::copy_n(object_.records()[part[i]].key, SLUICE_KEY_WORDS, batch_keys_.data() + i * SLUICE_KEY_WORDS);
     }
     auto count = static_cast<uint32_t>(part.size());
     LIBBPF_OPTS(bpf_map_batch_opts, options);
