@@ -35,7 +35,7 @@ struct Config {
 
   uint32_t max_flows = 1'048'576;
   uint32_t max_message = 4 << 20;  // bytes
-  uint32_t max_tombstones = 65'536;
+  uint32_t max_tombstones = 1'048'576;
   uint32_t max_publishers = 1'024;
 
   // Messages that may wait in a socket, per peer.

@@ -35,7 +35,7 @@ inline constexpr size_t kStates = v1::OffloadState_ARRAYSIZE;
 
 struct FlowLimits {
   uint64_t max_flows = 1'048'576;
-  uint64_t max_tombstones = 65'536;  // that one plugin may leave unconfirmed before it is synchronised anew
+  uint64_t max_tombstones = 1'048'576;  // that one plugin may leave unconfirmed before it is synchronised anew
 };
 
 enum class PutOutcome { added, modified, unchanged };

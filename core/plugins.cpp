@@ -17,7 +17,7 @@ std::string Seconds(uint64_t ms) { return std::to_string((ms + 999) / 1000) + " 
 }  // namespace
 
 Plugins::Plugins(Parts parts, PluginTimes times, FeedLimits feed_limits)
-    : parts_(std::move(parts)), times_(times), feed_limits_(feed_limits) {
+    : parts_(std::move(parts)), times_(times), feed_limits_(feed_limits), last_check_ns_(parts_.timers.Now()) {
   CheckSilence();
 }
 
@@ -53,6 +53,7 @@ void Plugins::Answer(Slot& slot, Result<void> result) {
 // ---- loading
 
 void Plugins::Load(PluginSpec spec, bool stays, Done done) {
+  if (stopping_) return done(Error{"stopping", "the daemon is stopping", 0, 0});
   Slot* old = Find(spec.name);
   if (old != nullptr && old->state == State::failed && old->run != nullptr) {
     return done(Error{"busy", "plugin " + spec.name + " has failed and is still ending", 0, 0});
@@ -217,7 +218,7 @@ void Plugins::Fail(Slot& slot, const std::string& why) {
 
 // Only code in a process of its own is started again by itself: what failed in this one may fail worse.
 void Plugins::RestartLater(Slot& slot) {
-  if (!slot.spec.process || all_stopped_) return;
+  if (!slot.spec.process || stopping_) return;
   if (slot.running_since_ns != 0 && parts_.timers.Now() - slot.running_since_ns > kMinuteNs) slot.restarts = 0;
   if (slot.restarts >= times_.restarts) {
     slot.detail += "; it is not restarted any more";
@@ -313,6 +314,7 @@ void Plugins::Reload(const std::string& name, Done done) {
 }
 
 void Plugins::StopAll(std::function<void()> done) {
+  stopping_ = true;
   all_stopped_ = std::move(done);
   std::vector<std::string> all;
   for (const auto& [name, slot] : slots_) all.push_back(name);
@@ -408,7 +410,11 @@ void Plugins::OnBye(Slot& slot, const std::string& error) {
 
 void Plugins::CheckSilence() {
   const uint64_t now = parts_.timers.Now();
+  const uint64_t period_ms = std::max<uint64_t>(times_.silence_ms / 4, 10);
+  // If it was the loop that did not listen, what was said meanwhile is still to be taken.
+  const bool deaf = now - std::exchange(last_check_ns_, now) > 2 * period_ms * kMs;
   for (const auto& [name, slot] : slots_) {
+    if (deaf) slot->heard_ns = now;
     if (slot->state != State::running || slot->silent || now - slot->heard_ns < times_.silence_ms * kMs) continue;
     slot->silent = true;
     slot->detail = "it has said nothing for " + Seconds(times_.silence_ms);
@@ -417,7 +423,7 @@ void Plugins::CheckSilence() {
     parts_.table.AnnounceWaiting(slot->index);
     Tell(Topic::plugin_fail, *slot);
   }
-  parts_.timers.After(std::max<uint64_t>(times_.silence_ms / 4, 10), [this] { CheckSilence(); });
+  parts_.timers.After(period_ms, [this] { CheckSilence(); });
 }
 
 void Plugins::Pump() {

@@ -133,8 +133,10 @@ class Plugins {
   std::vector<std::string> names_;
   std::array<bool, kMaxPlugins> taken_{};
   std::vector<std::unique_ptr<PluginRun>> lost_;  // code that would not end
+  bool stopping_ = false;
   std::function<void()> all_stopped_;
   uint64_t tokens_ = 0;
+  uint64_t last_check_ns_;
   v1::ToPlugin batch_;
 };
 

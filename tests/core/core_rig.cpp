@@ -194,8 +194,11 @@ v1::Flow CoreRig::Get(const std::string& ufid) {
 }
 
 void CoreRig::Pass(uint64_t ms) {
-  now_ns += ms * 1'000'000;
-  core->Turn();
+  // In turns, as the loop takes them.
+  for (uint64_t passed = 0; passed < ms; passed += 100) {
+    now_ns += std::min<uint64_t>(ms - passed, 100) * 1'000'000;
+    core->Turn();
+  }
 }
 
 std::vector<v1::Event> CoreRig::Events() {

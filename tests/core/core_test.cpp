@@ -430,6 +430,15 @@ TEST_F(CoreTest, ASilentPluginIsToldAndMayComeBack) {
   EXPECT_EQ(Ask(list).plugins(0).installed(), 1U);
 }
 
+TEST_F(CoreTest, APluginIsNotBlamedForALoopThatDidNotListen) {
+  now_ns += 10'000'000'000;
+  EXPECT_TRUE(Topics().empty());
+  Pass(2'900);
+  EXPECT_TRUE(Topics().empty());
+  Pass(1'000);
+  EXPECT_EQ(Topics(), Told{"plugin.fail"});
+}
+
 TEST_F(CoreTest, ACrashedProcessIsStartedAgainAFewTimes) {
   LoadPlugin("silent", true);
   const std::string ufid = Put("in_port(p0)", "p1").ufids(0);
