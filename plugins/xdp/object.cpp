@@ -5,6 +5,7 @@
 #include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <sys/random.h>
+#include <sys/resource.h>
 
 #include <algorithm>
 #include <bit>
@@ -77,6 +78,14 @@ std::string LastLines(std::string_view log) {
   return std::string(log.substr(start == std::string_view::npos || start == 0 ? 0 : start + 1));
 }
 
+// Each mask of each port is a descriptor: some ports with many masks pass the usual 1024. select() is not used here.
+void RaiseFileLimit() {
+  rlimit limit{};
+  if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur == limit.rlim_max) return;
+  limit.rlim_cur = limit.rlim_max;
+  setrlimit(RLIMIT_NOFILE, &limit);
+}
+
 // The share of a rate that one window has; at least one packet.
 uint32_t PerWindow(uint32_t packets_per_second) {
   if (packets_per_second == 0) return 0;
@@ -121,6 +130,7 @@ Object::~Object() = default;
 
 Result<std::unique_ptr<Object>> Object::Load(const ObjectOptions& options) {
   if (auto checked = CheckOptions(options); !checked) return checked.error();
+  RaiseFileLimit();
   std::unique_ptr<Object> object(new Object());  // NOLINT(cppcoreguidelines-owning-memory): the constructor is private
   object->options_ = options;
   for (auto step : {&Object::Open, &Object::Prepare, &Object::LoadIntoKernel, &Object::MapMemory}) {
