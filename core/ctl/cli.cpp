@@ -95,9 +95,7 @@ int Parse(CLI::App& app, int argc, char** argv, const std::function<int()>& run)
   } catch (const CLI::ParseError& error) {
     return UsageError(app, error);
   }
-  const int code = run();
-  Flush();
-  return code;
+  return FinishOutput(run());
 }
 
 }  // namespace

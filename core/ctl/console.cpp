@@ -1,12 +1,26 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "console.h"
 
+#include <cerrno>
 #include <cstdio>
+#include <cstring>
 
 namespace sluice::ctl {
 
+namespace {
+
+// errno of the first write to standard output that failed.
+int write_error = 0;
+
+bool Written(bool done) {
+  if (!done && write_error == 0) write_error = errno != 0 ? errno : EIO;
+  return done;
+}
+
+}  // namespace
+
 bool PrintBlock(std::string_view text) {
-  return std::fwrite(text.data(), 1, text.size(), stdout) == text.size() && std::ferror(stdout) == 0;
+  return Written(std::fwrite(text.data(), 1, text.size(), stdout) == text.size());
 }
 
 bool Print(std::string_view text) { return PrintBlock(text) && PrintBlock("\n"); }
@@ -16,7 +30,13 @@ bool PrintJson(const nlohmann::ordered_json& json) {
   return Print(json.dump(-1, ' ', false, nlohmann::ordered_json::error_handler_t::replace));
 }
 
-bool Flush() { return std::fflush(stdout) == 0 && std::ferror(stdout) == 0; }
+bool Flush() { return Written(std::fflush(stdout) == 0) && write_error == 0; }
+
+int FinishOutput(int code) {
+  if (Flush() || write_error == EPIPE) return code;
+  std::fprintf(stderr, "sluicectl: cannot write the output: %s\n", std::strerror(write_error));
+  return code == kExitOk ? kExitRefused : code;
+}
 
 void Complain(const std::string& sentence) {
   // Results first, where both go to one terminal.

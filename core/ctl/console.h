@@ -34,6 +34,8 @@ bool PrintJson(const nlohmann::ordered_json& json);
 bool PrintBlock(std::string_view text);  // as it is
 // False if something that was printed could not be written.
 bool Flush();
+// At the end: `code`, unless it was 0 and something could not be written for another reason than that nobody reads it.
+int FinishOutput(int code);
 
 // "sluicectl: ..." on standard error.
 void Complain(const std::string& sentence);

@@ -18,10 +18,13 @@ Endpoints Named(const std::string& where) {
   return endpoints;
 }
 
-// What the daemon itself says wins: its configuration may have put its sockets elsewhere.
+// What the daemon itself says wins: its configuration may have put its sockets elsewhere. A relative path is its own.
 void Learn(std::string& endpoint, const char* name, const v1::Status& status) {
+  constexpr std::string_view kIpc = "ipc://";
   const auto told = status.endpoints().find(name);
-  if (told != status.endpoints().end() && !told->second.empty()) endpoint = told->second;
+  if (told == status.endpoints().end() || told->second.empty()) return;
+  const bool relative = told->second.starts_with(kIpc) && !told->second.substr(kIpc.size()).starts_with('/');
+  if (!relative || endpoint.empty()) endpoint = told->second;
 }
 
 }  // namespace

@@ -159,6 +159,13 @@ class Flows(DaemonTest):
                               timeout=60, check=False)
         self.assertEqual((done.returncode, done.stderr, done.stdout.count("\n")), (0, "", 1))
 
+    def test_output_that_cannot_be_written_is_an_error(self):
+        self.add("in_port(p0), actions:p1")
+        with open("/dev/full", "w", encoding="utf-8") as full:
+            done = subprocess.run([program("sluicectl"), "flow", "dump"], env=environment(SLUICE_RUN_DIR=self.run_dir),
+                                  stdout=full, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+        self.assertEqual((done.returncode, done.stderr), (1, "sluicectl: cannot write the output: No space left on device\n"))
+
     def test_modify(self):
         ufid = self.add("in_port(p0),eth_type(0x0800), actions:p1", "--priority", "4")
         self.run_ctl("flow", "mod", "in_port(p0),eth_type(0x0800), priority:4, actions:p2")
@@ -357,6 +364,12 @@ class Endpoints(DaemonTest):
             self.assertEqual(done.returncode, 0, done.stderr)
             done = sluicectl("--endpoint", where, "--json", "monitor", "heartbeat", "--count", "1", run_dir="/nonexistent")
             self.assertEqual(json.loads(done.stdout)["topic"], "heartbeat")
+
+    def test_by_a_relative_directory(self):
+        above, name = os.path.split(self.run_dir)
+        done = subprocess.run([program("sluicectl"), "--endpoint", name, "--json", "monitor", "heartbeat", "--count", "1"],
+                              cwd=above, env=environment(), capture_output=True, text=True, timeout=60, check=False)
+        self.assertEqual((done.returncode, json.loads(done.stdout)["topic"]), (0, "heartbeat"), done.stderr)
 
 
 if __name__ == "__main__":
