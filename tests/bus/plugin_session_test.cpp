@@ -6,6 +6,7 @@
 
 #include <atomic>
 #include <csignal>
+#include <functional>
 #include <stdexcept>
 
 #include "fake_core.h"
@@ -41,9 +42,13 @@ class Probe : public PluginSession::Handler {
     out.add_upcalls()->set_length(static_cast<uint32_t>(count));
   }
   void OnWake(v1::FromPlugin& out) override { out.add_verdicts()->set_detail("woken"); }
-  void OnStop(bool keep, v1::FromPlugin& last) override { last.add_stats()->set_packets(keep ? 1 : 2); }
+  void OnStop(bool keep, v1::FromPlugin& last) override {
+    last.add_stats()->set_packets(keep ? 1 : 2);
+    if (at_stop) at_stop();
+  }
   void OnResync() override { ++resyncs; }
 
+  std::function<void()> at_stop;
   bool throw_in_batch = false;
   int fd = -1;
   std::atomic<bool> signals_blocked = false;
@@ -173,6 +178,18 @@ TEST_F(PluginSessionTest, StopsWithLastStatisticsThenBye) {
     session_.reset();
     EXPECT_FALSE(path_.NextOfAnyKind(std::chrono::milliseconds(0)));
   }
+}
+
+TEST_F(PluginSessionTest, AStoppedPluginThatHasMoreToSaySaysItBeforeTheBye) {
+  Start();
+  probe_.at_stop = [this] { session_->Wake(); };
+  auto stop = Batch(1, 0);
+  stop.set_stop(true);
+  path_.Send(stop);
+  EXPECT_EQ(NextAnswer().ack(), 1U);
+  EXPECT_EQ(Next().stats(0).packets(), 2U);
+  EXPECT_EQ(Next().verdicts(0).detail(), "woken");
+  EXPECT_TRUE(Next().bye());
 }
 
 TEST_F(PluginSessionTest, SaysByeWhenItIsDestroyed) {

@@ -56,8 +56,9 @@ struct sluice_plugin_descriptor {
 /* ---- The session: optional, in libsluice. One thread of its own; all callbacks come from it, one at a time.
  *
  * The session keeps the books for the plugin. Flows and ports that the core no longer has after a resync, and on a
- * stop that is not to keep them all of them, are deleted by calling del and port_del. A flow that is replaced by another
- * instance of its ufid is deleted first. A callback that takes seconds makes the core believe that the plugin hangs. */
+ * stop that is not to keep them all of them, are deleted by calling del and port_del. A flow that is replaced by
+ * another instance of its ufid is deleted first. A callback that takes seconds makes the core believe that the plugin
+ * hangs. */
 
 enum sluice_verdict_state {
   SLUICE_PENDING = 1,

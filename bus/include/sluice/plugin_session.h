@@ -35,8 +35,8 @@ class PluginSession {
     virtual void OnReadable(int /*fd*/, v1::FromPlugin& /*out*/) {}
     // Somebody called Wake().
     virtual void OnWake(v1::FromPlugin& /*out*/) {}
-    // The core asked to stop: withdraw (unless keep) and put last statistics into `last`. The session then says bye. Who
-    // has more to say than fits into a message (kMaxPayload, wire.h) calls Wake(): OnWake comes before the bye.
+    // The core asked to stop: withdraw (unless keep) and put last statistics into `last`. The session then says bye.
+    // Who has more to say than fits into a message (kMaxPayload, wire.h) calls Wake(): OnWake comes before the bye.
     virtual void OnStop(bool /*keep*/, v1::FromPlugin& /*last*/) {}
     // The core is another one now (its epoch changed), or could not keep what this plugin has yet to be told
     // (ToPlugin.resync): forget verdicts given; the table follows from the start, and what is not put again before
