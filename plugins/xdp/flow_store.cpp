@@ -273,6 +273,21 @@ void FlowStore::CollectStats(Port& port) {
   });
 }
 
+std::vector<KeptFlow> FlowStore::FlowsToKeep(const Port& port) const {
+  std::vector<KeptFlow> flows;
+  port.table().ForEachRecord([&](uint64_t cookie, uint32_t record, uint64_t packets, uint64_t bytes) {
+    const Flow* flow = FlowOf(cookie);
+    if (flow != nullptr) flows.push_back({flow->ufid, flow->instance, record, 0, packets, bytes});
+  });
+  return flows;
+}
+
+void FlowStore::AddKept(const KeptCounts& counts) {
+  counts.Read([&](const Ufid& ufid, uint64_t instance, const FlowStatsDelta& delta) {
+    to_tell_.push_back({ufid, instance, 0, false, delta});
+  });
+}
+
 bool FlowStore::Tell(v1::FromPlugin& out, size_t most) {
   for (; most != 0 && !to_tell_.empty(); --most) {
     const ToTell& next = to_tell_.front();

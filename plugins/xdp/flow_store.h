@@ -18,6 +18,7 @@
 #include "flow_compiler.h"
 #include "flow_table.h"
 #include "groups.h"
+#include "kept_counts.h"
 #include "ports.h"
 #include "sluice/sluice.pb.h"
 #include "sluice/ufid.h"
@@ -51,6 +52,9 @@ class FlowStore : public FlowTable::Listener {
   // Around a port's end. Its table deletes all its flows: that is not our doing, and no confirmation hangs on it.
   void BeforeClose(Port& port, Reclaimer& reclaimer);
   void AfterClose() { closing_ = false; }
+  // What the next plugin needs to go on with what a kept port counts.
+  [[nodiscard]] std::vector<KeptFlow> FlowsToKeep(const Port& port) const;
+  void AddKept(const KeptCounts& counts);
   // Moves what there is to tell into `out`, in its order, `most` things at most. True: there is more.
   bool Tell(v1::FromPlugin& out, size_t most);
   [[nodiscard]] bool HasMoreToTell() const { return !to_tell_.empty(); }

@@ -82,9 +82,13 @@ class FlowTable {
 
   // Deletes everything and waits until it is reclaimed (10 to 50 ms).
   virtual void Flush() = 0;
-  // The maps stay as they are, for programs that go on without us: nothing is deleted, by the destructor either. No call
-  // but ForEachChangedStats and the destructor may follow.
+  // The maps stay as they are, for programs that go on without us: nothing is deleted, by the destructor either. No
+  // call but ForEachChangedStats, ForEachRecord and the destructor may follow.
   virtual void Abandon() = 0;
+  // For each flow: its record, and what of that one's totals in map `stats` has been reported. For somebody who goes on
+  // counting where we ended.
+  using OnRecord = std::function<void(uint64_t cookie, uint32_t record, uint64_t packets, uint64_t bytes)>;
+  virtual void ForEachRecord(const OnRecord& call) const = 0;
 
   // A record that no packet is looked up to: actions for one packet out. Errors: as for Put. To be deleted as a flow
   // is; OnReclaimed follows too.

@@ -44,11 +44,20 @@ Handler::~Handler() {
 void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
   for (const auto& change : batch.changes()) OnChange(change, reply);
   flows_.Flush(reply);
-  if (batch.synced()) {
-    flows_.WithdrawStale();
-    ports_.Synced(reply);
-  }
+  epoch_ = batch.epoch();
+  if (batch.synced()) OnSynced(reply);
   TellSome(reply);
+}
+
+void Handler::OnSynced(v1::FromPlugin& reply) {
+  flows_.WithdrawStale();
+  ports_.Synced(epoch_, reply);
+  ports_.ForEach([this](Port& port) {
+    auto counts = port.TakeKeptCounts();
+    if (!counts) return;
+    const auto kept = std::make_shared<KeptCounts>(std::move(*counts));
+    parts_.reclaimer->AfterGrace(alive_, [this, kept] { flows_.AddKept(*kept); });
+  });
 }
 
 void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
@@ -174,10 +183,13 @@ void Handler::OnStop(bool keep, v1::FromPlugin& last) {
     last.set_error(done.error().detail);
   }
   // Packets that are on their way through the programs count, too.
-  const auto here = std::make_shared<int>();
-  parts_.reclaimer->AfterGrace(here, [] {});
+  parts_.reclaimer->AfterGrace(alive_, [] {});
   parts_.reclaimer->Drain();
   flows_.CollectStats();
+  ports_.ForEach([this](const Port& port) {
+    if (!port.IsKept()) return;
+    WriteKeptFlows(parts_.kept->CountsPath(port.device().ifindex), epoch_, flows_.FlowsToKeep(port));
+  });
   ports_.ReportCounters(last);
   stopped_ = true;
   TellSome(last);  // and what is more before the bye

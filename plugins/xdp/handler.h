@@ -50,14 +50,17 @@ class Handler : public PluginSession::Handler {
   void OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out);
   Result<void> SendPacket(const v1::PacketOut& packet);
   void TellSome(v1::FromPlugin& out);
+  void OnSynced(v1::FromPlugin& reply);
 
   Parts parts_;
   // In the order in which they may go: tables tell the store, and refer to the parts.
   FlowStore flows_;
   Ports ports_;
   std::function<void()> wake_;
-  std::map<int, std::pair<uint64_t, size_t>> sockets_;  // by fd: port's serial, place among its sockets
-  uint64_t packet_out_failures_ = 0;                    // since the last that was logged
+  std::map<int, std::pair<uint64_t, size_t>> sockets_;                  // by fd: port's serial, place among its sockets
+  uint64_t packet_out_failures_ = 0;                                    // since the last that was logged
+  std::string epoch_;                                                   // the core's
+  std::shared_ptr<Handler*> alive_ = std::make_shared<Handler*>(this);  // for what the reclaimer calls back
   bool stopped_ = false;
 };
 

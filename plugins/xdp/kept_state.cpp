@@ -54,6 +54,7 @@ Result<void> EnsureBpffs() {
 
 KeptState::KeptState(const std::string& run_dir, const std::string& name)
     : file_(run_dir + "/" + name + "-ports.json"),
+      counts_(run_dir + "/" + name + "-counts-"),
       pin_directory_(std::string(kPins) + "/" + Hash(RealPath(run_dir) + "/" + name)) {
   Read();
 }
@@ -84,6 +85,8 @@ Result<void> KeptState::Withdraw(const std::string& port) {
 
 std::string KeptState::PinPath(int ifindex) const { return pin_directory_ + "/link_" + std::to_string(ifindex); }
 
+std::string KeptState::CountsPath(int ifindex) const { return counts_ + std::to_string(ifindex); }
+
 Result<void> KeptState::MakePinDirectory() const {
   auto bpffs = EnsureBpffs();
   if (!bpffs) return bpffs;
@@ -95,6 +98,7 @@ Result<void> KeptState::MakePinDirectory() const {
 
 void KeptState::RemovePin(int ifindex) const {
   unlink(PinPath(ifindex).c_str());
+  unlink(CountsPath(ifindex).c_str());
   if (rmdir(pin_directory_.c_str()) == 0) rmdir(kPins);  // fail while others have pins there
 }
 

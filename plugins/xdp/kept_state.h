@@ -38,7 +38,9 @@ class KeptState {
   // In bpffs; the directory is there once MakePinDirectory has returned without an error.
   [[nodiscard]] std::string PinPath(int ifindex) const;
   [[nodiscard]] Result<void> MakePinDirectory() const;
-  // And of the directory, if it is empty then.
+  // Of the counts that go with a pin (kept_counts.h).
+  [[nodiscard]] std::string CountsPath(int ifindex) const;
+  // With its counts; and the directory, if it is empty then.
   void RemovePin(int ifindex) const;
 
  private:
@@ -46,6 +48,7 @@ class KeptState {
   void Write() const;
 
   std::string file_;
+  std::string counts_;
   std::string pin_directory_;
   std::map<std::string, Entry> entries_;  // by port
 };

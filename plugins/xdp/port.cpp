@@ -204,8 +204,10 @@ bool Port::Refresh(std::string* why) {
   return true;
 }
 
-Result<void> Port::TakeOver() {
+Result<void> Port::TakeOver(const std::string& epoch) {
   if (!taking_over_) return {};
+  const auto kept = QueryDevice(device_.ifindex);
+  if (kept) kept_counts_ = KeptCounts::Open(context_.kept.CountsPath(device_.ifindex), epoch, kept->program_id);
   auto replaced = attachment_->Replace(object_->program_fd(), name_);
   if (!replaced) return replaced;
   taking_over_ = false;
@@ -225,6 +227,8 @@ Result<void> Port::Keep() {
   if (pinned && !taking_over_) pinned = attachment_->Pin(context_.kept.PinPath(device_.ifindex));
   if (!pinned) return pinned;
   context_.kept.Set(name_, {device_.ifindex, preparation_.changes, true});
+  // The program of an earlier run that was not taken over has its counts where they were.
+  kept_ = !taking_over_;
   // Its own program and those of other ports go on.
   table_->Abandon();
   is_output_ = false;

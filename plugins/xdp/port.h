@@ -9,6 +9,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "af_xdp.h"
@@ -16,6 +17,7 @@
 #include "device.h"
 #include "flow_table.h"
 #include "groups.h"
+#include "kept_counts.h"
 #include "kept_state.h"
 #include "object.h"
 #include "reclaimer.h"
@@ -59,7 +61,7 @@ class Port {
 
   [[nodiscard]] uint32_t number() const { return number_; }
   [[nodiscard]] const Device& device() const { return device_; }
-  [[nodiscard]] FlowTable& table() { return *table_; }
+  [[nodiscard]] FlowTable& table() const { return *table_; }
   // Unlike any other's that was or will be in this process.
   [[nodiscard]] uint64_t serial() const { return serial_; }
 
@@ -67,13 +69,17 @@ class Port {
   bool Refresh(std::string* why);
   [[nodiscard]] bool IsTakingOver() const { return taking_over_; }
   // Flows are in: packets meet our program from now on. Nothing to do unless Open found a pin.
-  Result<void> TakeOver();
+  Result<void> TakeOver(const std::string& epoch);
+  // After TakeOver: what the earlier program counted on its own. Complete when all packets have left that one.
+  [[nodiscard]] std::optional<KeptCounts> TakeKeptCounts() { return std::exchange(kept_counts_, std::nullopt); }
   // No packet meets our program any more.
   void Detach();
   // Undoes everything that adding the port did.
   Result<void> Withdraw();
   // Lets the program go on without us.
   Result<void> Keep();
+  // It goes on, and counts, without us.
+  [[nodiscard]] bool IsKept() const { return kept_; }
 
   // A packet as received here; through the flow table, or by the record's actions alone.
   Result<void> PacketOut(std::string_view packet, std::optional<uint32_t> record);
@@ -106,7 +112,9 @@ class Port {
   std::vector<std::unique_ptr<XskSocket>> sockets_;
   std::optional<Attachment> attachment_;
   bool taking_over_ = false;
+  std::optional<KeptCounts> kept_counts_;
   bool is_output_ = false;
+  bool kept_ = false;
   Preparation preparation_;
   std::vector<std::string> warnings_;
   uint64_t packet_out_ = 0;

@@ -115,7 +115,7 @@ void Ports::MarkStale() {
   for (auto& [name, slot] : slots_) slot.stale = true;
 }
 
-void Ports::Synced(v1::FromPlugin& out) {
+void Ports::Synced(const std::string& epoch, v1::FromPlugin& out) {
   for (auto slot = slots_.begin(); slot != slots_.end();) {
     if (!slot->second.stale) {
       ++slot;
@@ -131,7 +131,7 @@ void Ports::Synced(v1::FromPlugin& out) {
   for (const auto& name : unwanted) (void)context_.kept.Withdraw(name);
   for (auto& [name, slot] : slots_) {
     if (slot.port == nullptr || !slot.port->IsTakingOver()) continue;
-    const auto taken = slot.port->TakeOver();
+    const auto taken = slot.port->TakeOver(epoch);
     if (!taken) {
       slot.state = "failed";
       slot.detail = taken.error().detail;

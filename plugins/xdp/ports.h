@@ -42,7 +42,7 @@ class Ports : public PortNames {
   void MarkStale();
   // Deletes ports still stale, and what earlier runs kept for ports that are not wanted any more; takes the wanted
   // over.
-  void Synced(v1::FromPlugin& out);
+  void Synced(const std::string& epoch, v1::FromPlugin& out);
   // Undoes everything. Errors are those of the first that could not.
   Result<void> WithdrawAll();
   // Leaves every port forwarding. A port that cannot be kept is withdrawn, and the error is of the first such.

@@ -30,6 +30,7 @@ class TupleSpace : public FlowTable {
   void Delete(FlowId id) override;
   void Flush() override;
   void Abandon() override { abandoned_ = true; }
+  void ForEachRecord(const OnRecord& call) const override;
   Result<FlowId> PutActions(const CompiledActions& actions, uint64_t cookie) override;
   [[nodiscard]] uint32_t RecordIndex(FlowId id) const override { return flows_[id].record; }
   bool FindRecord(uint32_t record, uint64_t& cookie) const override;

@@ -95,7 +95,15 @@ void TupleSpace::ForEachChangedStats(const std::function<void(uint64_t cookie, c
     // A deleted flow's go with OnReclaimed.
     if (flows_[id].live && flows_[id].changed) report(flows_[id].cookie, TakeCounted(flows_[id]));
   }
-  Tidy();
+  if (!abandoned_) Tidy();
+}
+
+void TupleSpace::ForEachRecord(const OnRecord& call) const {
+  for (const Flow& flow : flows_) {
+    if (!flow.live || flow.detached) continue;
+    const Info& info = infos_[flow.record];
+    call(flow.cookie, flow.record, info.packets, info.bytes);
+  }
 }
 
 void TupleSpace::Tidy() {

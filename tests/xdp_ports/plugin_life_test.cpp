@@ -77,9 +77,27 @@ TEST_F(PluginLifeTest, AReloadLosesNoPacket) {
     const auto frame = at_b_->Receive();
     ASSERT_TRUE(frame && *frame == Udp(i)) << "packet " << i << " of " << sent << " was lost";
   }
+  EXPECT_EQ(rig_->WaitForStats("in_port(p0)", sent).packets(), sent);
   rig_->Stop();
   EXPECT_EQ(ProgramOf("p0"), 0U);
   EXPECT_EQ(Features(), before);
+  EXPECT_EQ(RunOrThrow({"ls", run_dir_.path()}), "");
+}
+
+TEST_F(PluginLifeTest, CountsOfAnotherCoresFlowsAreNotTaken) {
+  AddPorts();
+  PutFlows();
+  rig_->Stop(/*keep=*/true);
+  at_a_->Send(Udp(1));
+  EXPECT_TRUE(at_b_->Expect(Udp(1)));
+  rig_->SetEpoch("e2");
+  ASSERT_EQ(rig_->Start(), "");
+  AddPorts();
+  PutFlows();
+  rig_->Synced();
+  at_a_->Send(Udp(2));
+  EXPECT_TRUE(at_b_->Expect(Udp(2)));
+  EXPECT_EQ(rig_->WaitForStats("in_port(p0)", 1).packets(), 1U);
 }
 
 TEST_F(PluginLifeTest, WhatWasKeptAndIsNotWantedAnyMoreGoes) {

@@ -48,6 +48,8 @@ class PluginRig : public PortNames {
   void PacketOut(const std::string& port, const std::string& data, const std::optional<std::string>& actions = {});
   void Synced();
   void Resync(const std::string& epoch);
+  // For the next start.
+  void SetEpoch(const std::string& epoch) { epoch_ = epoch; }
 
   std::optional<v1::Upcall> NextUpcall(std::chrono::milliseconds timeout = std::chrono::seconds(5));
   // All statistics of the flow so far, added up, once it has counted `packets`; what there is after five seconds.
