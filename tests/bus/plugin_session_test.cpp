@@ -6,7 +6,6 @@
 
 #include <atomic>
 #include <csignal>
-#include <functional>
 #include <stdexcept>
 
 #include "fake_core.h"
@@ -44,11 +43,11 @@ class Probe : public PluginSession::Handler {
   void OnWake(v1::FromPlugin& out) override { out.add_verdicts()->set_detail("woken"); }
   void OnStop(bool keep, v1::FromPlugin& last) override {
     last.add_stats()->set_packets(keep ? 1 : 2);
-    if (at_stop) at_stop();
+    if (PluginSession* session = wakes_at_stop) session->Wake();
   }
   void OnResync() override { ++resyncs; }
 
-  std::function<void()> at_stop;
+  std::atomic<PluginSession*> wakes_at_stop = nullptr;
   bool throw_in_batch = false;
   int fd = -1;
   std::atomic<bool> signals_blocked = false;
@@ -182,7 +181,7 @@ TEST_F(PluginSessionTest, StopsWithLastStatisticsThenBye) {
 
 TEST_F(PluginSessionTest, AStoppedPluginThatHasMoreToSaySaysItBeforeTheBye) {
   Start();
-  probe_.at_stop = [this] { session_->Wake(); };
+  probe_.wakes_at_stop = session_.get();
   auto stop = Batch(1, 0);
   stop.set_stop(true);
   path_.Send(stop);

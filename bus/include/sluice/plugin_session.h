@@ -61,7 +61,8 @@ class PluginSession {
   PluginSession(const PluginSession&) = delete;
   PluginSession& operator=(const PluginSession&) = delete;
 
-  // Any thread, any time in the session's life. Calls before the thread came round to OnWake are one.
+  // Any thread, any time in the session's life (a Handler may be called before the constructor has returned). Calls
+  // before the thread came round to OnWake are one.
   void Wake();
 
  private:
