@@ -25,7 +25,7 @@ uint64_t PacketsPerPolicy() {
   return asked != nullptr ? std::strtoull(asked, nullptr, 0) : 10000;
 }
 
-class Compare : public testing::TestWithParam<sluice_miss_policy> {
+class CompareFields : public testing::Test {
  protected:
   static void SetUpTestSuite() {
     why_not_ = test::WhyNoKernelTests();
@@ -39,6 +39,8 @@ class Compare : public testing::TestWithParam<sluice_miss_policy> {
   static inline std::string why_not_;
   static inline std::unique_ptr<Rig> rig_;
 };
+
+class Compare : public CompareFields, public testing::WithParamInterface<sluice_miss_policy> {};
 
 TEST_P(Compare, GeneratedScenarios) {
   const uint64_t first_seed = reference::SeedFromEnvironment();
@@ -74,6 +76,20 @@ std::string PolicyName(const testing::TestParamInfo<sluice_miss_policy>& policy)
 }
 INSTANTIATE_TEST_SUITE_P(MissPolicies, Compare, testing::Values(SLUICE_MISS_PASS, SLUICE_MISS_DROP, SLUICE_MISS_UPCALL),
                          PolicyName);
+
+TEST_F(CompareFields, FramesThatDifferInOneField) {
+  const uint64_t seed = reference::SeedFromEnvironment();
+  std::cout << "seed " << seed << "\n";
+  reference::Rng rng(seed);
+  Subject subject(*rig_, SLUICE_MISS_DROP);
+  Tally tally;
+  for (const auto& [name, scenario] : CollisionScenarios(rng)) {
+    const auto difference = RunScenario(subject, scenario, SLUICE_MISS_DROP, tally);
+    if (!difference) continue;
+    FAIL() << "SLUICE_SEED=" << seed << ": " << name << ": " << *difference << "\n" << Print(scenario);
+  }
+  EXPECT_GT(tally.cache_hits, 1000U);
+}
 
 // Every named packet, cut at every byte, against an empty table: the same counter, and the bytes untouched.
 TEST_P(Compare, CutAtEveryByte) {

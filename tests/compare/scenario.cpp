@@ -67,6 +67,9 @@ Step RandomPacketStep(Rng& rng, std::vector<Bytes>& frames) {
   step.port = static_cast<uint32_t>(1 + rng.Below(2));
   if (rng.OneIn(6)) frames[rng.Below(frames.size())] = RandomFrame(rng);
   step.frame = rng.Pick(frames);
+  // A neighbour: what keeps flows and cache entries apart may be a single bit.
+  if (rng.OneIn(4))
+    step.frame[rng.Below(std::min<size_t>(step.frame.size(), 64))] ^= static_cast<uint8_t>(1U << rng.Below(8));
   if (rng.OneIn(20)) step.frame = reference::Damage(step.frame, rng);
   if (step.frame.size() < kMinFrame) step.frame.resize(kMinFrame);
   return step;

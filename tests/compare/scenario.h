@@ -5,6 +5,7 @@
 
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "reference/datapath.h"
@@ -30,6 +31,11 @@ std::string Print(const Scenario& scenario);
 
 // Overlapping flows of different priorities made from packets, packets made to hit them, and changes between packets.
 Scenario RandomScenario(reference::Rng& rng, size_t steps);
+
+// For every field that a frame of bits can be made to differ in alone: a flow for all frames, flows that outrank it for
+// some values of the field, and frames of those and other values, many more than a small cache has places for. A cache
+// that mistakes one frame for another by that field takes the wrong flow.
+std::vector<std::pair<std::string, Scenario>> CollisionScenarios(reference::Rng& rng);
 
 // A match that the packet with this key meets, with random fields and masks; now and then with a value of `other`.
 Match RandomMatch(reference::Rng& rng, const Match& key, const Match& other);
