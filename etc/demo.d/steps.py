@@ -17,6 +17,7 @@ class Demo:
     def __init__(self, lab, console):
         self.lab, self.console = lab, console
         self.one, self.two, self.trunk = lab.hosts
+        self.iperf_runs = 0
 
     # ------------------------------------------------------------ what happened to packets
 
@@ -58,14 +59,25 @@ class Demo:
             if (there, back) != (200, 200):
                 raise LabError("that is not what ping sent")
 
-    def iperf(self, source, target, seconds, *options, family=4):
-        server = target.start("iperf3-server", "iperf3", "-s", "-1", "--forceflush")
+    def iperf3(self, source, target, seconds, *options):
+        """What it has measured, or None where it could not, and said so."""
+        self.iperf_runs += 1
+        server = target.start(f"iperf3-{self.iperf_runs}", "iperf3", "-s", "-1", "--forceflush")
         server.wait_for("Server listening")
-        address = target.ip if family == 4 else target.ip6
         with self.console.alive("iperf3 is running"):
-            done = source.run("iperf3", "-c", address, "-t", str(seconds), "-J", *options)
+            done = source.run("iperf3", "-c", target.ip, "-t", str(seconds), "-J", *options, check=False)
         server.stop()
-        result = json.loads(done.stdout)["end"]
+        result = json.loads(done.stdout)
+        if done.returncode == 0 and ("sum" if "-u" in options else "sum_received") in result["end"]:
+            return result["end"]
+        self.console.say(f"iperf3: {result.get('error')}; its server: {server.output()[-300:]}")
+        return None
+
+    def iperf(self, source, target, seconds, *options):
+        # A busy machine makes its control connection time out now and then.
+        result = self.iperf3(source, target, seconds, *options) or self.iperf3(source, target, seconds, *options)
+        if result is None:
+            raise LabError("iperf3 did not come to a result, twice")
         if "-u" in options:
             total = result["sum"]
             self.console.say(f"UDP: {total['bits_per_second'] / 1e6:,.0f} Mbit/s, {total['packets']:,} packets, "
@@ -154,32 +166,35 @@ class Demo:
             raise LabError(f"a flow is not offloaded: {refused[0]}")
 
     def monitor(self):
+        topics = ("flow.add", "flow.offload", "flow.stats", "flow.del", "upcall")
         monitor = self.lab.start("monitor", [self.lab.program("sluicectl"), "--endpoint", self.lab.run_dir, "monitor",
-                                             "flow.add", "flow.offload", "flow.stats", "flow.del", "upcall"])
+                                             *topics, "heartbeat"])
+        monitor.wait_for("heartbeat")  # it is subscribed
         with Watch(self.lab.run_dir, "flow.offload") as watch:
             self.lab.ctl("flow", "flush")
             self.one.run("ping", "-c", "3", "-i", "0.1", "-W", "2", self.two.ip)
             watch.installed([self.one.mac], "eth(src=%s")
-        wait_until(lambda: "flow.stats" in monitor.output(), "statistics in the monitor")
+
+        def first_lines():
+            lines = monitor.output().splitlines()
+            first = [next((at for at, line in enumerate(lines) if f" {topic} " in line), None) for topic in topics]
+            return None not in first and [lines[at] for at in sorted(first)]
+        shown = wait_until(first_lines, f"events of {', '.join(topics)} in the monitor")
         monitor.stop()
-        lines = monitor.output().splitlines()
-        self.console.say("$ sluicectl monitor flow.add flow.offload flow.stats flow.del upcall   (one line of each)")
-        shown = {next(at for at, line in enumerate(lines) if f" {topic} " in line)
-                 for topic in ("flow.del", "upcall", "flow.add", "flow.offload", "flow.stats")}
-        self.console.say("\n".join(lines[at] for at in sorted(shown)))
+        self.console.say(f"$ sluicectl monitor {' '.join(topics)}   (the first line of each)")
+        self.console.say("\n".join(shown))
 
     def plugin_swap(self):
         """Packets go all the time; what happens to the plugin is done under them."""
-        self.under_traffic("plugin reload xdp", self.reload)
-        self.under_traffic("plugin unload xdp, and load it again", self.unload_and_load)
+        self.under_traffic("plugin reload xdp", lambda: self.lab.ctl("plugin", "reload", "xdp"))
+        self.under_traffic("plugin unload xdp --keep; plugin load xdp", lambda: self.unload_and_load("--keep"))
+        self.under_traffic("plugin unload xdp; plugin load xdp", self.unload_and_load)
 
-    def reload(self):
-        self.lab.ctl("plugin", "reload", "xdp")
-
-    def unload_and_load(self):
-        self.lab.ctl("plugin", "unload", "xdp")
+    def unload_and_load(self, *options):
+        self.lab.ctl("plugin", "unload", "xdp", *options)
         time.sleep(0.5)  # long enough for it to show
         self.lab.ctl("plugin", "load", "xdp")
+        self.lab.wait_ports_up()
 
     def under_traffic(self, what, act):
         wire.send_burst(self.one, [wire.numbered(self.one.mac, self.two.mac, 0)])
@@ -195,5 +210,5 @@ class Demo:
             receiver.wait(count, timeout=0.5)
             arrived = sum(1 for number in receiver.times if 1 <= number <= count)
         lost = count - arrived
-        self.console.say(f"{what}: took {took * 1000:.0f} ms; of {count:,} packets at {RUNNING_RATE:,}/s "
-                         f"{lost} were lost ({lost / RUNNING_RATE * 1000:.0f} ms of traffic)")
+        self.console.say(f"{what:<41} took {took * 1000:4.0f} ms; of {count:,} packets at {RUNNING_RATE:,}/s {lost} were "
+                         f"lost ({lost / RUNNING_RATE * 1000:.0f} ms of traffic)")
