@@ -4,6 +4,9 @@
 
 : "${root:?}"
 
+# Or ccache takes no part in what uses a precompiled header.
+export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+
 # configure PRESET DIR
 configure() {
   local launcher=() log
