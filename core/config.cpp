@@ -98,7 +98,7 @@ void ReadTable(const toml::table& table, const std::string& prefix, const std::v
     const std::string path = prefix + std::string(name.str());
     if (known == keys.end()) {
       std::string all;
-      for (const Key& key : keys) all += (all.empty() ? "" : ", ") + std::string(key.name);
+      for (const Key& key : keys) all.append(all.empty() ? "" : ", ").append(key.name);
       throw Bad{name.source(), "there is no setting '" + path + "'; there are here: " + all};
     }
     known->read(path, node);

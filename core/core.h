@@ -54,7 +54,7 @@ class Core {
 
   // A request on the control endpoint: its payload, whatever that is.
   void OnControl(std::string_view payload, Reply reply);
-  void OnRequest(v1::Request request, Reply reply);
+  void OnRequest(const v1::Request& request, Reply reply);
   void OnIngress(std::string_view topic, std::string_view payload);
   void OnPlugin(const std::string& identity, std::string_view payload);
   void OnSubscription(std::string_view prefix, bool on);

@@ -36,7 +36,7 @@ void Core::OnControl(std::string_view payload, Reply reply) {
                                               std::to_string(settings_.max_message),
                                           0, 0})
                      : Decode(payload, request);
-  if (decoded) return OnRequest(std::move(request), std::move(reply));
+  if (decoded) return OnRequest(request, std::move(reply));
   v1::Reply refusal;
   const bool large = decoded.error().reason == "too_large";
   Deny(refusal, Error{large ? "too_large" : "bad_request", decoded.error().detail, 0, 0});
@@ -45,7 +45,7 @@ void Core::OnControl(std::string_view payload, Reply reply) {
   reply(std::move(refusal));
 }
 
-void Core::OnRequest(v1::Request request, Reply reply) {
+void Core::OnRequest(const v1::Request& request, Reply reply) {
   const Reply finish = [this, id = request.id(), reply = std::move(reply)](v1::Reply answer) {
     Finish(answer, id);
     reply(std::move(answer));

@@ -40,9 +40,9 @@ Result<PluginPaths::Place> PluginPaths::Find(const std::string& name_or_path) co
   if (auto valid = CheckName(name_or_path); !valid) return valid.error();
   std::string looked;
   for (const std::string& dir : dirs_) {
-    const std::string path = dir + "/" + name_or_path + ".so";
+    const std::string path = fs::path(dir) / (name_or_path + ".so");
     if (fs::exists(path, failed)) return Place{name_or_path, path};
-    looked += (looked.empty() ? "" : ", ") + path;
+    looked.append(looked.empty() ? "" : ", ").append(path);
   }
   return Error{"no_such_plugin", "there is no plugin " + name_or_path + " (looked for " + looked + ")", 0, 0};
 }

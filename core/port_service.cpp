@@ -116,10 +116,11 @@ void PortService::OnAck(const std::string& plugin, uint64_t batch) { Removed(por
 
 void PortService::OnPluginGone(const std::string& plugin) {
   Removed(ports_.Forget(plugin, "plugin " + plugin + " is not running"));
+  const Error gone{"plugin_gone", "plugin " + plugin + " went before the port was up", 0, 0};
   for (PortEntry* entry : ports_.Of(plugin)) {
     const std::string name = entry->port.name();
     if (adding_.contains(name)) {
-      FailAdd(name, Error{"plugin_gone", "plugin " + plugin + " went before port " + name + " was up", 0, 0});
+      FailAdd(name, gone);
     } else {
       Tell(Topic::port_mod, *entry);
     }

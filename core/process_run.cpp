@@ -14,8 +14,6 @@
 
 #include "launchers.h"
 
-extern "C" char** environ;
-
 namespace sluice::core {
 namespace {
 
@@ -142,6 +140,7 @@ class SpawnSettings {
 
   int Spawn(pid_t& pid, const std::string& program, const std::vector<std::string>& environment) {
     std::vector<char*> variables;
+    variables.reserve(environment.size() + 1);
     for (const std::string& variable : environment) variables.push_back(const_cast<char*>(variable.c_str()));
     variables.push_back(nullptr);
     std::array<char*, 2> arguments = {const_cast<char*>(program.c_str()), nullptr};

@@ -9,10 +9,15 @@
 namespace sluice::core::test {
 namespace {
 
+std::string Fixture(const std::string& name) {
+  std::string path(FIXTURES);
+  return path.append("/").append(name).append(".so");
+}
+
 class ModuleTest : public ::testing::Test {
  protected:
   Result<std::unique_ptr<PluginModule>> Load(const std::string& name) {
-    return PluginModule::Load(name, std::string(FIXTURES) + "/" + name + ".so", dir_.path());
+    return PluginModule::Load(name, Fixture(name), dir_.path());
   }
   std::string ErrorOf(const std::string& name) {
     auto loaded = Load(name);
@@ -55,10 +60,10 @@ TEST_F(ModuleTest, StartErrorsAndExceptionsBecomeSentences) {
 
 TEST_F(ModuleTest, LoadsTheFileThatIsThereNow) {
   const std::string path = dir_.path() + "/changing.so";
-  std::filesystem::copy_file(std::string(FIXTURES) + "/silent.so", path);
+  std::filesystem::copy_file(Fixture("silent"), path);
   auto first = PluginModule::Load("changing", path, dir_.path());
   ASSERT_TRUE(first);
-  std::filesystem::copy_file(std::string(FIXTURES) + "/start_fails.so", path,
+  std::filesystem::copy_file(Fixture("start_fails"), path,
                              std::filesystem::copy_options::overwrite_existing);
   auto second = PluginModule::Load("changing", path, dir_.path());
   ASSERT_TRUE(second);
