@@ -92,6 +92,13 @@ TEST_F(AgeingTest, AnotherFlowOfTheSameUfidHasItsOwnTime) {
   EXPECT_TRUE(There());
 }
 
+TEST_F(AgeingTest, PuttingItOftenLeavesOneDeadline) {
+  for (uint32_t i = 0; i < 10; ++i) Put(5'000 + i, 0, 10 * kSecond);
+  table.Find(UfidOf(1))->used_ns = 20 * kSecond;
+  EXPECT_EQ(ageing.Expire(20 * kSecond, 100), 10U);
+  EXPECT_EQ(ageing.Expire(26 * kSecond, 100), 1U);
+}
+
 TEST_F(AgeingTest, ATurnLooksAtAFewOnly) {
   for (uint32_t i = 0; i < 10; ++i) {
     FlowSpec spec = SpecOf(i, std::to_string(i));
