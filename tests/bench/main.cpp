@@ -5,7 +5,9 @@
 
 #include "bench/benches.h"
 
-int main(int argc, char** argv) {
+namespace {
+
+int Run(int argc, char** argv) {
   using namespace sluice::bench;
   CLI::App app{"Sluice's benchmarks. Each prints its figures with a baseline from the same run. Needs root."};
   app.require_subcommand(1);
@@ -30,16 +32,22 @@ int main(int argc, char** argv) {
   rate_command->add_option("--masks", rate.masks)->check(CLI::Range(1, 128))->capture_default_str();
   CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
   CLI11_PARSE(app, argc, argv);
+  const bool all = all_command->parsed();
+  // Before forward, which leaves this process in a namespace of its own.
+  if (all || latency_command->parsed()) Latency(latency);
+  if (all || rate_command->parsed()) Rate(rate);
+  if (all || lookup_command->parsed()) Lookup(lookup);
+  if (all || forward_command->parsed()) Forward(forward);
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
   try {
-    const bool all = all_command->parsed();
-    // Before forward, which leaves this process in a namespace of its own.
-    if (all || latency_command->parsed()) Latency(latency);
-    if (all || rate_command->parsed()) Rate(rate);
-    if (all || lookup_command->parsed()) Lookup(lookup);
-    if (all || forward_command->parsed()) Forward(forward);
+    return Run(argc, argv);
   } catch (const std::exception& error) {
     std::fprintf(stderr, "sluice-bench: %s\n", error.what());
     return 1;
   }
-  return 0;
 }

@@ -63,11 +63,11 @@ std::vector<Bytes> Variants(Rng& rng, const Bytes& frame, Field field, const std
   return {variants.begin(), variants.end()};
 }
 
-Step PutFor(uint64_t flow, Match match, uint32_t port, uint32_t priority) {
+Step PutFor(uint64_t flow, const Match& match, uint32_t port, uint32_t priority) {
   Step step;
   step.kind = Step::Kind::kPut;
   step.flow = flow;
-  step.match = std::move(match);
+  step.match = match;
   step.actions = {Output{port}};
   step.priority = priority;
   return step;

@@ -142,8 +142,8 @@ Actions RandomActions(Rng& rng) {
 }
 
 Scenario RandomScenario(Rng& rng, size_t steps) {
-  std::vector<Bytes> frames;
-  for (int i = 0; i < 8; ++i) frames.push_back(RandomFrame(rng));
+  std::vector<Bytes> frames(8);
+  for (Bytes& frame : frames) frame = RandomFrame(rng);
   Scenario scenario;
   uint64_t flows = 0;
   for (; flows < 10; ++flows) scenario.push_back(RandomPut(rng, flows + 1, frames));

@@ -69,15 +69,20 @@ Process::Impl::Impl(const std::vector<std::string>& argv, const Options& options
     : in(MakePipe()), out(MakePipe()), err(MakePipe()), input(options.input) {
   // Everything that allocates is done before fork: another thread may hold the allocator's lock.
   std::vector<char*> args;
+  args.reserve(argv.size() + 1);
   for (const auto& word : argv) args.push_back(const_cast<char*>(word.c_str()));
   args.push_back(nullptr);
-  std::vector<std::string> strings;
-  for (char** variable = environ; *variable != nullptr; ++variable) strings.emplace_back(*variable);
-  for (const auto& [name, value] : options.env) {
-    std::erase_if(strings, [&](const std::string& s) { return s.starts_with(name + "="); });
-    strings.push_back(name + "=" + value);
+  char** end = environ;
+  while (*end != nullptr) ++end;
+  std::vector<std::string> strings(environ, end);
+  for (const auto& variable : options.env) {
+    std::string assignment = variable.first + "=";
+    std::erase_if(strings, [&](const std::string& other) { return other.starts_with(assignment); });
+    assignment += variable.second;
+    strings.push_back(std::move(assignment));
   }
   std::vector<char*> env;
+  env.reserve(strings.size() + 1);
   for (auto& variable : strings) env.push_back(variable.data());
   env.push_back(nullptr);
   int netns = options.netns != nullptr ? options.netns->fd() : -1;
