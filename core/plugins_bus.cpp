@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0
+// Plugins: what they say on the bus, what they are told, and how they are shown.
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "plugins.h"
+
+namespace sluice::core {
+namespace {
+
+constexpr uint64_t kMs = 1'000'000;
+
+std::string Seconds(uint64_t ms) { return std::to_string((ms + 999) / 1000) + " s"; }
+
+}  // namespace
+
+void Plugins::OnMessage(const std::string& identity, v1::FromPlugin& message) {
+  auto known = identities_.find(identity);
+  if (known != identities_.end()) {
+    Slot& slot = *slots_.at(known->second);
+    if (message.has_hello()) OnHello(slot, identity, message);
+    return Take(slot, message);
+  }
+  Slot* slot = message.has_hello() ? ByToken(message.hello().token()) : nullptr;
+  if (slot == nullptr || slot->state == State::failed) return Stranger(identity, message);
+  OnHello(*slot, identity, message);
+  Take(*slot, message);
+}
+
+// Left over from another daemon, or never asked for: it is told to go.
+void Plugins::Stranger(const std::string& identity, const v1::FromPlugin& message) {
+  parts_.counters.Add("plugin_strangers");
+  if (!message.has_hello()) return;
+  spdlog::warn("a plugin that this daemon has not loaded says hello as '{}'", message.hello().name().substr(0, 64));
+  v1::ToPlugin stop;
+  stop.set_batch(1);
+  stop.set_epoch(parts_.epoch);
+  stop.set_stop(true);
+  parts_.send(identity, stop);
+}
+
+void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
+  slot.heard_ns = parts_.timers.Now();
+  if (slot.silent) {
+    slot.silent = false;
+    slot.detail.clear();
+    spdlog::info("plugin {} answers again", slot.spec.name);
+    Tell(Topic::plugin_load, slot);
+  }
+  // Statistics first: those of a deleted flow may stand beside the verdict that ends it.
+  for (const v1::FlowStats& stats : message.stats()) {
+    if (!parts_.table.Count(stats, slot.heard_ns)) parts_.counters.Add("stats_late");
+  }
+  for (v1::Verdict& verdict : *message.mutable_verdicts()) {
+    if (!parts_.table.Judge(slot.index, verdict)) parts_.counters.Add("verdicts_late");
+  }
+  for (const v1::Port& port : message.ports()) {
+    parts_.port_service.OnReport(slot.spec.name, port, slot.feed->holding());
+  }
+  for (v1::Upcall& upcall : *message.mutable_upcalls()) {
+    parts_.counters.Add("upcalls");
+    if (v1::Event* event = parts_.events.Add(Topic::upcall)) {
+      *event->mutable_upcall() = std::move(upcall);
+    } else {
+      parts_.counters.Add("upcall_unheard");
+    }
+  }
+  if (message.ack() != 0) {
+    slot.feed->Ack(message.ack());
+    parts_.port_service.OnAck(slot.spec.name, message.ack());
+  }
+  if (message.bye()) OnBye(slot, message.error());
+}
+
+void Plugins::OnBye(Slot& slot, const std::string& error) {
+  identities_.erase(slot.identity);
+  slot.identity.clear();
+  if (slot.state == State::stopping) return EndCode(slot);
+  if (slot.state == State::starting) {
+    // Its start() will say, or has said, how that came.
+    if (slot.started) {
+      slot.detail = error;
+      EndCode(slot);
+    }
+    return;
+  }
+  if (slot.state != State::running) return;
+  Fail(slot, error.empty() ? "it said bye without being asked" : error);
+  EndCode(slot);
+}
+
+void Plugins::CheckSilence() {
+  const uint64_t now = parts_.timers.Now();
+  const uint64_t period_ms = std::max<uint64_t>(times_.silence_ms / 4, 10);
+  // If it was the loop that did not listen, what was said meanwhile is still to be taken.
+  const bool deaf = now - std::exchange(last_check_ns_, now) > 2 * period_ms * kMs;
+  for (const auto& [name, slot] : slots_) {
+    if (deaf) slot->heard_ns = now;
+    if (slot->state != State::running || slot->silent || now - slot->heard_ns < times_.silence_ms * kMs) continue;
+    slot->silent = true;
+    slot->detail = "it has said nothing for " + Seconds(times_.silence_ms);
+    parts_.counters.Add("plugin_failures");
+    spdlog::error("plugin {} has said nothing for {}", name, Seconds(times_.silence_ms));
+    parts_.table.AnnounceWaiting(slot->index);
+    Tell(Topic::plugin_fail, *slot);
+  }
+  parts_.timers.After(period_ms, [this] { CheckSilence(); });
+}
+
+void Plugins::Pump() {
+  const uint8_t laggard = parts_.table.Laggard();
+  for (const auto& [name, slot] : slots_) {
+    if (slot->state != State::running) continue;
+    if (slot->index == laggard) {
+      spdlog::warn("plugin {} is too far behind: it is told everything anew", name);
+      parts_.counters.Add("plugin_resyncs");
+      parts_.table.Forget(slot->index);
+      parts_.port_service.OnResync(name);
+      StartFeed(*slot, true);
+    }
+    while (slot->feed->Fill(batch_)) {
+      batch_.set_epoch(parts_.epoch);
+      if (!parts_.send(slot->identity, batch_)) parts_.counters.Add("plugin_batches_dropped");
+    }
+  }
+}
+
+Result<void> Plugins::PacketOut(const std::string& plugin, v1::PacketOut packet, uint64_t seq) {
+  Slot* slot = Find(plugin);
+  if (slot == nullptr || slot->state != State::running) {
+    return Error{"no_such_plugin", "plugin " + plugin + " is not running", 0, 0};
+  }
+  if (!slot->feed->Queue(std::move(packet), seq)) {
+    parts_.counters.Add("packet_out_dropped");
+    return Error{"busy", "plugin " + plugin + " has " + std::to_string(feed_limits_.packets) + " packets waiting", 0,
+                 0};
+  }
+  return {};
+}
+
+void Plugins::Tell(Topic topic, const Slot& slot) {
+  if (v1::Event* event = parts_.events.Add(topic)) ShowOne(slot, *event->mutable_plugin());
+}
+
+void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
+  static constexpr std::array<const char*, 4> kStateNames = {"starting", "running", "stopping", "failed"};
+  out.set_name(slot.spec.name);
+  out.set_version(slot.version);
+  out.set_path(slot.spec.path);
+  out.set_isolation(slot.spec.process ? "process" : "thread");
+  out.set_state(slot.silent ? "failed" : kStateNames[static_cast<size_t>(slot.state)]);
+  out.set_detail(slot.detail);
+  out.mutable_options()->insert(slot.spec.options.begin(), slot.spec.options.end());
+  *out.mutable_capabilities() = slot.capabilities;
+  const auto count = [&](v1::OffloadState state) { return parts_.table.CountOf(slot.index, state); };
+  out.set_installed(count(v1::INSTALLED));
+  out.set_software(count(v1::SOFTWARE));
+  out.set_refused(count(v1::REFUSED));
+  out.set_failed(count(v1::FAILED));
+  const uint64_t judged = out.installed() + out.software() + out.refused() + out.failed();
+  const uint64_t flows = parts_.table.size();
+  out.set_pending(slot.state == State::running && flows > judged ? flows - judged : 0);
+  out.set_lag(slot.feed->lag());
+  out.set_pid(slot.run != nullptr ? slot.run->pid() : 0);
+}
+
+void Plugins::Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const {
+  for (const auto& [name, slot] : slots_) ShowOne(*slot, *out.Add());
+}
+
+}  // namespace sluice::core
