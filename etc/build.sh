@@ -9,11 +9,11 @@ export CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file
 
 # configure PRESET DIR
 configure() {
-  local launcher=() log
-  command -v ccache >/dev/null && launcher=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  local options=(-DCMAKE_DISABLE_PRECOMPILE_HEADERS=OFF) log
+  command -v ccache >/dev/null && options+=(-DCMAKE_C_COMPILER_LAUNCHER=ccache -DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   mkdir -p "$2"
   log=$2/configure.log
-  if ! (cd "$root" && cmake --preset "$1" -B "$2" "${launcher[@]}") >"$log" 2>&1; then
+  if ! (cd "$root" && cmake --preset "$1" -B "$2" "${options[@]}") >"$log" 2>&1; then
     cat "$log" >&2
     return 1
   fi
@@ -22,7 +22,8 @@ configure() {
 # compile DIR [TARGET]: on a terminal ninja shows what it does, elsewhere a line every ten seconds does.
 compile() {
   local log=$1/build.log status=0
-  local command=(cmake --build "$1" --parallel "$(nproc)")
+  # Precompiled headers want the address at which they were written: no randomisation (see CMakeLists.txt).
+  local command=(setarch -R cmake --build "$1" --parallel "$(nproc)")
   [[ ${2:-} ]] && command+=(--target "$2")
   if [[ -t 1 ]]; then
     "${command[@]}"

@@ -97,6 +97,8 @@ class FlowTable {
   [[nodiscard]] virtual uint32_t RecordIndex(FlowId id) const = 0;
   // The cookie of the flow behind an upcall's record index; false where there is none.
   virtual bool FindRecord(uint32_t record, uint64_t& cookie) const = 0;
+  // `b` of its terminal action, as compiled; 0 where there is no such record.
+  [[nodiscard]] virtual uint32_t TerminalArg(uint32_t record) const = 0;
 
   // Calls `report` for each flow that had packets since the last report. Some ms for a million flows. Also the place
   // where unused masks are put away; call it about once a second.

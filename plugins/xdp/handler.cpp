@@ -172,7 +172,10 @@ void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {
     upcall.set_match(FormatMatch(PacketMatch(packet, port.number()), ports_));
     if (reason != SLUICE_UPCALL_ACTION) return;
     const auto ufid = flows_.FlowOfRecord(port, meta.record);
-    if (ufid) upcall.set_ufid(ufid->ToString());
+    if (!ufid) return;
+    upcall.set_ufid(ufid->ToString());
+    const uint32_t max_len = port.table().TerminalArg(meta.record);
+    if (max_len != 0 && max_len < packet.size()) upcall.mutable_data()->resize(max_len);
   });
 }
 

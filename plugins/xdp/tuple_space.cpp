@@ -375,6 +375,10 @@ bool TupleSpace::FindRecord(uint32_t record, uint64_t& cookie) const {
   return true;
 }
 
+uint32_t TupleSpace::TerminalArg(uint32_t record) const {
+  return record < infos_.size() ? records_[record].terminal_arg : 0;
+}
+
 Result<std::unique_ptr<FlowTable>> MakeFlowTable(Object& object, Reclaimer& reclaimer, FlowTable::Listener& listener,
                                                  const FlowTableOptions& options) {
   return std::unique_ptr<FlowTable>(std::make_unique<TupleSpace>(object, reclaimer, listener, options));

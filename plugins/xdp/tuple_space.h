@@ -34,6 +34,7 @@ class TupleSpace : public FlowTable {
   Result<FlowId> PutActions(const CompiledActions& actions, uint64_t cookie) override;
   [[nodiscard]] uint32_t RecordIndex(FlowId id) const override { return flows_[id].record; }
   bool FindRecord(uint32_t record, uint64_t& cookie) const override;
+  [[nodiscard]] uint32_t TerminalArg(uint32_t record) const override;
   void ForEachChangedStats(const std::function<void(uint64_t cookie, const FlowStatsDelta& delta)>& report) override;
   [[nodiscard]] Limits limits() const override;
   [[nodiscard]] Usage usage() const override;

@@ -115,6 +115,17 @@ TEST_F(PluginPacketsDetailTest, ActionsSendUpWithTheFlowsName) {
   EXPECT_EQ(upcall->ufid(), ParseMatch("in_port(1)")->DeriveUfid().ToString());
 }
 
+TEST_F(PluginPacketsDetailTest, ActionsSendUpNoMoreThanAsked) {
+  AddPorts({{"miss", "drop"}});
+  ASSERT_EQ(rig_->Put("in_port(p0)", "upcall(max_len=20)").state(), v1::INSTALLED);
+  const auto frame = Udp(1);
+  at_a_->Send(frame);
+  const auto upcall = rig_->NextUpcall();
+  ASSERT_TRUE(upcall);
+  EXPECT_EQ(upcall->data(), Text(frame).substr(0, 20));
+  EXPECT_EQ(upcall->length(), frame.size());
+}
+
 TEST_F(PluginPacketsDetailTest, MalformedPacketsGoUpAsSuch) {
   AddPorts();
   auto frame = Udp(1);
