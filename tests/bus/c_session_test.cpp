@@ -105,7 +105,11 @@ class CSessionTest : public testing::Test {
     change.set_seq(++seq_);
     return change;
   }
-  static std::string Name(uint8_t first) { return std::string(1, static_cast<char>(first)) + std::string(15, '\0'); }
+  static std::string Name(uint8_t first) {
+    std::string ufid(16, '\0');
+    ufid[0] = static_cast<char>(first);
+    return ufid;
+  }
   void PutFlow(v1::ToPlugin& batch, uint8_t first, uint64_t instance) {
     auto& put = *Add(batch).mutable_put();
     Match match;
