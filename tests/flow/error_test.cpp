@@ -231,7 +231,7 @@ TEST(Explain, ShowsTheLineThatItIsAbout) {
 
 TEST(Explain, CutsLongLinesAroundTheColumn) {
   std::string text = "in_port(1)";
-  text += std::string(400, ' ') + ",ipv5(src=1.2.3.4)" + std::string(400, ' ');
+  text.append(400, ' ').append(",ipv5(src=1.2.3.4)").append(400, ' ');
   const std::string shown = Explain(ParseMatch(text).error(), text);
   const size_t line = shown.find('\n') + 1;
   const size_t caret_line = shown.find('\n', line) + 1;
