@@ -138,6 +138,8 @@ def main():
     if kept:
         keep(lab)
         return 0
+    for ending in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, signal.SIG_IGN)  # it is ending; half a clean-up would help nobody
     if failed and lab and lab.daemon:
         print(f"\nsluiced's last words:\n{lab.daemon.output()[-3000:]}", file=sys.stderr)
     try:
