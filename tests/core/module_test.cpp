@@ -63,8 +63,7 @@ TEST_F(ModuleTest, LoadsTheFileThatIsThereNow) {
   std::filesystem::copy_file(Fixture("silent"), path);
   auto first = PluginModule::Load("changing", path, dir_.path());
   ASSERT_TRUE(first);
-  std::filesystem::copy_file(Fixture("start_fails"), path,
-                             std::filesystem::copy_options::overwrite_existing);
+  std::filesystem::copy_file(Fixture("start_fails"), path, std::filesystem::copy_options::overwrite_existing);
   auto second = PluginModule::Load("changing", path, dir_.path());
   ASSERT_TRUE(second);
   EXPECT_TRUE((*first)->Start(host_.get()));
