@@ -13,7 +13,7 @@
 #include "launchers.h"
 #include "reactor.h"
 #include "run_dir.h"
-#include "unique_fd.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::core {
 

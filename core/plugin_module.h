@@ -9,7 +9,7 @@
 
 #include "sluice/error.h"
 #include "sluice/plugin.h"
-#include "unique_fd.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::core {
 

@@ -9,7 +9,7 @@
 #include <mutex>
 #include <vector>
 
-#include "unique_fd.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::core {
 

@@ -5,7 +5,7 @@
 #include <string>
 
 #include "sluice/error.h"
-#include "unique_fd.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::core {
 

@@ -9,7 +9,7 @@
 #include <cstring>
 
 #include "sluice/control_client.h"
-#include "unique_fd.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice {
 namespace {

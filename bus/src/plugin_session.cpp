@@ -12,8 +12,8 @@
 #include <system_error>
 #include <thread>
 
+#include "sluice/unique_fd.h"
 #include "sluice/wire.h"
-#include "unique_fd.h"
 #include "zmq_socket.h"
 
 namespace sluice {

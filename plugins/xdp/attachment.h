@@ -5,8 +5,8 @@
 #include <string>
 
 #include "device.h"
-#include "interface/unique_fd.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

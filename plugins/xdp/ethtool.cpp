@@ -11,7 +11,7 @@
 #include <cstring>
 #include <vector>
 
-#include "interface/unique_fd.h"
+#include "sluice/unique_fd.h"
 #include "system.h"
 
 namespace sluice::xdp {

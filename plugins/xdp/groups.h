@@ -7,9 +7,9 @@
 #include <memory>
 #include <vector>
 
-#include "interface/unique_fd.h"
 #include "reclaimer.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

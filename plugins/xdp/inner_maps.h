@@ -6,8 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "interface/unique_fd.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

@@ -11,9 +11,9 @@
 #include <vector>
 
 #include "flow_table.h"
-#include "interface/unique_fd.h"
 #include "mapping.h"
 #include "sluice/ufid.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

@@ -13,8 +13,8 @@
 #include <string_view>
 #include <vector>
 
-#include "interface/unique_fd.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

@@ -5,8 +5,8 @@
 #include <functional>
 #include <string>
 
-#include "interface/unique_fd.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

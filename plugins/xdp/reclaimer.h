@@ -15,8 +15,8 @@
 #include <thread>
 #include <vector>
 
-#include "interface/unique_fd.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::xdp {
 

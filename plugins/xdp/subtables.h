@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "inner_maps.h"
-#include "interface/unique_fd.h"
 #include "object.h"
 #include "reclaimer.h"
 #include "sluice/error.h"
+#include "sluice/unique_fd.h"
 #include "table.h"
 
 namespace sluice::xdp {

@@ -14,7 +14,7 @@
 
 #include "sluice/endpoints.h"
 #include "sluice/sluice.pb.h"
-#include "unique_fd.h"
+#include "sluice/unique_fd.h"
 #include "zmq_socket.h"
 
 namespace sluice::test {

@@ -6,8 +6,8 @@
 #include <optional>
 #include <string>
 
-#include "interface/unique_fd.h"
 #include "reference/packet.h"
+#include "sluice/unique_fd.h"
 #include "support/netns.h"
 
 namespace sluice::test {

@@ -4,7 +4,7 @@
 
 #include <linux/bpf.h>
 
-#include "interface/unique_fd.h"
+#include "sluice/unique_fd.h"
 
 namespace sluice::test {
 

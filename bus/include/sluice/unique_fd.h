@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
+// A file descriptor that closes itself; -1: none. Header only.
 #pragma once
 
 #include <unistd.h>
 
 #include <utility>
 
-namespace sluice::core {
+namespace sluice {
 
-// Owns a file descriptor; -1: none.
 class UniqueFd {
  public:
   UniqueFd() = default;
@@ -23,6 +23,7 @@ class UniqueFd {
 
   [[nodiscard]] int get() const { return fd_; }
   explicit operator bool() const { return fd_ >= 0; }
+  int Release() { return std::exchange(fd_, -1); }
   void Reset(int fd = -1) {
     if (fd_ >= 0) close(fd_);
     fd_ = fd;
@@ -32,4 +33,4 @@ class UniqueFd {
   int fd_ = -1;
 };
 
-}  // namespace sluice::core
+}  // namespace sluice
