@@ -97,9 +97,9 @@ void ReadTable(const toml::table& table, const std::string& prefix, const std::v
     auto known = std::find_if(keys.begin(), keys.end(), [&, key = name.str()](const Key& k) { return k.name == key; });
     const std::string path = prefix + std::string(name.str());
     if (known == keys.end()) {
-      std::string all;
-      for (const Key& key : keys) all.append(all.empty() ? "" : ", ").append(key.name);
-      throw Bad{name.source(), "there is no setting '" + path + "'; there are here: " + all};
+      std::string why = "there is no setting '" + path + "'; there are here: ";
+      for (const Key& key : keys) why.append(&key == &*keys.begin() ? "" : ", ").append(key.name);
+      throw Bad{name.source(), why};
     }
     known->read(path, node);
   }

@@ -51,6 +51,8 @@ lint_clang_tidy() {
       touch "$STAMPS/${1//\//_}"
       echo "   $1"
     else
+      # Beyond 128: a signal. clang-tidy 14 crashes on some templates; that says nothing about them.
+      (($? > 128)) && { echo "   $1: clang-tidy itself crashed: not looked at"; exit 0; }
       echo "   $1: clang-tidy is not content"
       exit 1
     fi' _) || status=1
