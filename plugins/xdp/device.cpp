@@ -117,7 +117,7 @@ Result<Device> QueryDevice(const std::string& name) {
 Result<Device> QueryDevice(int ifindex) { return Query(ifindex, {}); }
 
 std::string DescribeProgram(uint32_t program_id) {
-  const std::string id = "id " + std::to_string(program_id);
+  std::string id = "id " + std::to_string(program_id);
   const UniqueFd fd(bpf_prog_get_fd_by_id(program_id));
   bpf_prog_info info{};
   uint32_t size = sizeof(info);

@@ -103,7 +103,9 @@ Result<void> SetFeatures(const std::string& device, const std::map<std::string, 
   for (const auto& [name, on] : wanted) {
     const auto found = now->find(name);
     if (found == now->end() || found->second.requested != on) {
-      return Error{"not_supported", device + " does not let " + name + " be turned " + (on ? "on" : "off")};
+      return Error{
+          "not_supported",
+          std::string(device).append(" does not let ").append(name).append(on ? " be turned on" : " be turned off")};
     }
   }
   return {};

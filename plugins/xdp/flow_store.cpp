@@ -147,7 +147,7 @@ void FlowStore::Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply) {
   flows_[put.flow].queued = false;
   if (put.old_flow) {
     flows_[*put.old_flow].queued = false;
-    Retire(*put.old_flow, std::move(put.old));
+    Retire(*put.old_flow, put.old);
     if (*put.old_flow != put.flow) FreeIfDone(*put.old_flow);
   }
   const Flow& flow = flows_[put.flow];
@@ -176,7 +176,7 @@ void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& r
   Withdraw(known->second);
 }
 
-void FlowStore::Retire(uint32_t flow, std::vector<Placement> placements) {
+void FlowStore::Retire(uint32_t flow, const std::vector<Placement>& placements) {
   for (const Placement& placement : placements) {
     Port* port = ports_->BySerial(placement.port);
     if (port == nullptr) continue;

@@ -104,7 +104,7 @@ class FlowStore : public FlowTable::Listener {
   Result<FlowSpec> Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const;
   uint32_t NewFlow(const Ufid& ufid, uint64_t instance);
   void Free(uint32_t index);
-  void Retire(uint32_t flow, std::vector<Placement> placements);
+  void Retire(uint32_t flow, const std::vector<Placement>& placements);
   // Removes it from the tables and from by_ufid_; tells `deleted` in the end if confirm is set.
   void Withdraw(uint32_t index);
   void FreeIfDone(uint32_t index);
