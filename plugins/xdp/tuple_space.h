@@ -17,7 +17,7 @@
 
 namespace sluice::xdp {
 
-class TupleSpace : public FlowTable {
+class TupleSpace final : public FlowTable {
  public:
   TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, const FlowTableOptions& options);
   ~TupleSpace() override;
