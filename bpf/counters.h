@@ -5,15 +5,14 @@
 
 #include "table.h"
 
-/* SLUICE_COUNTER(name, what it counts). Every packet counts in exactly one of hit_cache, hit_table, miss, executed and
- * malformed_*. A packet that missed or was malformed then counts in one of the three of the miss policy (upcall:
- * in upcall, upcall_limited or upcall_failed). */
+/* SLUICE_COUNTER(name, what it counts). Every packet counts in exactly one of hit_cache, hit_table, miss and
+ * malformed_*. A packet that missed or was malformed then counts in one of the three of the miss policy (upcall: in
+ * upcall, upcall_limited or upcall_failed). */
 #define SLUICE_COUNTERS(SLUICE_COUNTER)                                                      \
   SLUICE_COUNTER(rx_bytes, "bytes received")                                                 \
   SLUICE_COUNTER(hit_cache, "packets whose flow the cache knew")                             \
   SLUICE_COUNTER(hit_table, "packets whose flow was found by searching the subtables")       \
   SLUICE_COUNTER(miss, "packets without a flow")                                             \
-  SLUICE_COUNTER(executed, "packets out with actions of their own")                          \
   SLUICE_COUNTER(malformed_eth, "frames too short for Ethernet")                             \
   SLUICE_COUNTER(malformed_vlan, "frames that end in a VLAN tag")                            \
   SLUICE_COUNTER(malformed_arp, "truncated ARP")                                             \
@@ -29,7 +28,10 @@
   SLUICE_COUNTER(upcall_limited, "upcalls dropped by the rate limit")                        \
   SLUICE_COUNTER(upcall_failed, "upcalls dropped because no socket serves the queue")        \
   SLUICE_COUNTER(no_port, "packets dropped because their output port is gone")               \
-  SLUICE_COUNTER(edit_failed, "packets dropped because an edit failed")
+  SLUICE_COUNTER(edit_failed, "packets dropped because an edit failed")                      \
+  SLUICE_COUNTER(ttl_expired, "packets whose TTL or hop limit ran out")                      \
+  SLUICE_COUNTER(software, "packets handed to the software path")                            \
+  SLUICE_COUNTER(software_failed, "packets for the software path dropped: no socket serves the queue")
 
 enum sluice_counter {
 #define SLUICE_COUNTER(name, text) SLUICE_COUNT_##name,
@@ -40,16 +42,30 @@ enum sluice_counter {
 
 #define SLUICE_COUNTER_SLOTS 32
 
+/* What edits know of the packet at hand. In map memory like the key, and for the same reason. */
+struct sluice_editing {
+  __u32 l3, l4;               /* offsets in the frame as it is by now */
+  __u32 l3_header, l4_header; /* enum sluice_header; SLUICE_HEADER_ETH: none */
+  __u32 routed;               /* a routing header has segments left */
+  __u32 failed;
+  __u32 terminal, terminal_arg;
+};
+
 struct sluice_cpu {
+  __u64 counters[SLUICE_COUNTER_SLOTS];
+  /* The rest is the programs' own. */
+#ifndef __cplusplus
   __u64 key[SLUICE_KEY_WORDS];    /* of the packet at hand */
   __u64 masked[SLUICE_KEY_WORDS]; /* the same under the mask that is tried */
   __u32 best;                     /* of the search: 0, or 1 + index of the best record so far */
   __u32 best_priority;
-  __u64 reserved[13];
-  __u64 counters[SLUICE_COUNTER_SLOTS];
+  struct sluice_editing editing;
+} __attribute__((aligned(64)));
+#else
 };
+#endif
 
 #ifdef __cplusplus
-static_assert(SLUICE_COUNTER_END <= SLUICE_COUNTER_SLOTS && sizeof(sluice_cpu) == 512);
+static_assert(SLUICE_COUNTER_END <= SLUICE_COUNTER_SLOTS);
 #endif
 #endif

@@ -8,12 +8,26 @@
 #include "key.h"
 #include "table.h"
 
+/* What the programs can do, as enum sluice_action_type numbers it. */
+enum sluice_actions {
+  SLUICE_CAN_DROP = SLUICE_ACTION_DROP,
+  SLUICE_CAN_OUTPUT = SLUICE_ACTION_OUTPUT,
+  SLUICE_CAN_GROUP = SLUICE_ACTION_GROUP,
+  SLUICE_CAN_FLOOD = SLUICE_ACTION_FLOOD,
+  SLUICE_CAN_USERSPACE = SLUICE_ACTION_USERSPACE,
+  SLUICE_CAN_SOFTWARE = SLUICE_ACTION_SOFTWARE,
+  SLUICE_CAN_PUSH_VLAN = SLUICE_ACTION_PUSH_VLAN,
+  SLUICE_CAN_POP_VLAN = SLUICE_ACTION_POP_VLAN,
+  SLUICE_CAN_SET = SLUICE_ACTION_SET,
+  SLUICE_CAN_DEC_TTL = SLUICE_ACTION_DEC_TTL,
+};
+
 struct sluice_meta {
-  __uint(abi, 1);
+  __uint(abi, SLUICE_CONTRACT_ABI);
   __uint(max_masks, SLUICE_MAX_MASKS);
+  __uint(max_edits, SLUICE_MAX_EDITS);
   struct sluice_key key; /* by value: of what is only pointed to, clang leaves the members out */
-  enum sluice_action_type actions;
-  struct sluice_record record;
+  enum sluice_actions actions;
 };
 struct sluice_meta sluice_meta SEC(".sluice_meta") __attribute__((used));
 

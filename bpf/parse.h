@@ -98,22 +98,32 @@ static __always_inline __u32 parse_ipv4(void* nh, void* end, __u64* key, __u64 w
   return status;
 }
 
-/* Walks the extension headers at `offset` of the frame, the first of them being `proto`. Returns what comes then:
- * offset | proto << 16 | frag << 24, or 0 if the frame ends before. A function of its own: it is rare, and the
- * verifier need not do it once for each number of VLAN tags. */
+/* What skip_extensions tells: offset | proto << 16 | frag << 24 | routed. */
+#define SLUICE_EXTENSIONS_OFFSET 0x7fff
+#define SLUICE_EXTENSIONS_PROTO(found) ((__u8)((found) >> 16))
+#define SLUICE_EXTENSIONS_FRAG(found) ((__u8)((found) >> 24 & 3))
+#define SLUICE_EXTENSIONS_ROUTED (1U << 31) /* a routing header has segments left: dst is not the final destination */
+
+/* Walks the extension headers at `offset` of the frame, the first of them being `proto`. Returns what comes then, or 0
+ * if the frame ends before. A function of its own: it is rare, and the verifier need not do it once for each number of
+ * VLAN tags. */
 static __noinline __u32 skip_extensions(struct xdp_md* ctx, __u32 offset, __u32 proto) {
   void* end = (void*)(long)ctx->data_end;
   void* at = (void*)(long)ctx->data + (offset & 0xff);
-  __u32 frag = FRAG_NONE;
+  __u32 flags = FRAG_NONE << 24;
   offset &= 0xff;
   for (int i = 0; i < SLUICE_IPV6_EXTENSIONS && is_extension(proto); i++) {
     if (at + 8 > end) return 0;
     __u32 length = (LOAD8(at, 1) + 1) * 8;
     if (proto == PROTO_AH) length = (LOAD8(at, 1) + 2) * 4;
+    if (proto == PROTO_ROUTING && LOAD8(at, 3)) flags |= SLUICE_EXTENSIONS_ROUTED;
     if (proto == PROTO_FRAGMENT) {
       __u16 fragment = LOAD16(at, 2);
-      if (fragment & bpf_htons(0xfff8)) return offset | PROTO_FRAGMENT << 16 | FRAG_LATER << 24;
-      if (fragment & bpf_htons(0x0001)) frag = FRAG_FIRST;
+      if (fragment & bpf_htons(0xfff8)) {
+        flags = (flags & SLUICE_EXTENSIONS_ROUTED) | FRAG_LATER << 24;
+        return offset | PROTO_FRAGMENT << 16 | flags;
+      }
+      if (fragment & bpf_htons(0x0001)) flags |= FRAG_FIRST << 24;
       length = 8;
     }
     proto = LOAD8(at, 0);
@@ -121,7 +131,7 @@ static __noinline __u32 skip_extensions(struct xdp_md* ctx, __u32 offset, __u32 
     offset += length;
   }
   if (at > end) return 0;
-  return (offset & 0xffff) | (proto & 0xff) << 16 | frag << 24;
+  return (offset & SLUICE_EXTENSIONS_OFFSET) | (proto & 0xff) << 16 | flags;
 }
 
 static __always_inline __u32 parse_ipv6(struct xdp_md* ctx, void* nh, void* end, __u64* key, __u64 w2) {
@@ -142,10 +152,10 @@ static __always_inline __u32 parse_ipv6(struct xdp_md* ctx, void* nh, void* end,
     void* data = (void*)(long)ctx->data;
     __u32 found = skip_extensions(ctx, l4 - data, proto);
     if (!found) return SLUICE_COUNT_malformed_ipv6;
-    proto = found >> 16;
-    frag = found >> 24;
+    proto = SLUICE_EXTENSIONS_PROTO(found);
+    frag = SLUICE_EXTENSIONS_FRAG(found);
     end = (void*)(long)ctx->data_end;
-    l4 = (void*)(long)ctx->data + (found & 0x3fff);
+    l4 = (void*)(long)ctx->data + (found & SLUICE_EXTENSIONS_OFFSET);
   }
   w3 |= PLACE(proto, 0, 1) | PLACE(frag, 1, 1);
   __u32 status = SLUICE_PARSED;

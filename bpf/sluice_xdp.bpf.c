@@ -26,24 +26,4 @@ int sluice_xdp(struct xdp_md* ctx) {
   return execute(ctx, cpu, record, index);
 }
 
-/* A packet out with actions of its own: those of the record named in struct sluice_execute_meta. */
-SEC("xdp")
-int sluice_execute(struct xdp_md* ctx) {
-  struct sluice_cpu* cpu = this_cpu();
-  struct sluice_execute_meta* meta = (void*)(long)ctx->data_meta;
-  if (!cpu || (void*)(meta + 1) > (void*)(long)ctx->data) return XDP_ABORTED;
-  __u32 index = meta->record;
-  struct sluice_record* record = bpf_map_lookup_elem(&records, &index);
-  if (!record) return XDP_ABORTED;
-  count(cpu, SLUICE_COUNT_executed);
-  return execute(ctx, cpu, record, index);
-}
-
-/* For user space, by BPF_PROG_TEST_RUN: the jiffies of now, lower half. */
-SEC("xdp")
-int sluice_clock(struct xdp_md* ctx) {
-  (void)ctx;
-  return (int)bpf_jiffies64();
-}
-
 char _license[] SEC("license") = "GPL";

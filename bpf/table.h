@@ -8,29 +8,39 @@
 
 #include "action.h"
 
-#define SLUICE_KEY_WORDS 9 /* sizeof(struct sluice_key) / 8 */
+/* Key words of an object: sizeof(struct sluice_key) / 8. An object with another key says so before it includes this.
+ * User space takes it from the object's metadata: to it, what ends in [SLUICE_WORDS] ends in as many as the object has.
+ */
+#ifdef __cplusplus
+#define SLUICE_WORDS
+#else
+#ifndef SLUICE_KEY_WORDS
+#define SLUICE_KEY_WORDS 9
+#endif
+#define SLUICE_WORDS SLUICE_KEY_WORDS
+#endif
+#define SLUICE_CONTRACT_ABI 1 /* of CONTRACT.md: the structures here, in action.h and in counters.h */
+#define SLUICE_MAX_KEY_WORDS 16
 #define SLUICE_MAX_MASKS 255
 #define SLUICE_MASK_SLOTS 256
 #define SLUICE_MASK_LISTS 16
 #define SLUICE_MAX_FLOWS (1 << 24) /* a cache entry has 24 bits for the record's index */
+#define SLUICE_MAX_EDITS 512       /* of one flow */
 
-/* One flow. Two cache lines; what a hit reads first is in the first. */
+/* One flow. */
 struct sluice_record {
-  __u32 gen;       /* even: live, odd: dead. Grows by one at each change of that, so it tells uses of a slot apart */
-  __u16 mask_slot; /* into `masks` and `subtables` */
-  __u8 n_edits;
-  __u8 terminal;      /* enum sluice_action_type */
-  __u32 terminal_arg; /* its `b` */
+  __u32 gen; /* even: live, odd: dead. Grows by one at each change of that, so it tells uses of a slot apart */
   __u32 priority;
-  __u32 list; /* more than SLUICE_INLINE_EDITS edits: index into `action_lists` */
-  __u32 reserved;
-  struct sluice_action edits[SLUICE_INLINE_EDITS];
-  __u64 key[SLUICE_KEY_WORDS]; /* struct sluice_key, bits outside the mask are 0 */
-  __u64 cookie;                /* user space's own; the datapath does not look at it */
+  __u16 mask_slot; /* into `masks` and `subtables` */
+  __u16 n_edits;
+  __u32 first_edit; /* of those, in `edits` */
+  __u32 terminal;   /* enum sluice_action_type */
+  __u32 terminal_arg;
+  __u64 key[SLUICE_WORDS]; /* struct sluice_key, bits outside the mask are 0 */
 };
 
 struct sluice_mask {
-  __u64 words[SLUICE_KEY_WORDS];
+  __u64 words[SLUICE_WORDS];
 };
 
 /* Masks in the order of search: descending by the highest priority of any flow under them. Entries are single words so
@@ -58,7 +68,7 @@ struct sluice_mask_list {
 struct sluice_cache_key {
   __u64 seq;   /* odd while it is written */
   __u64 entry; /* the cache entry that it belongs to */
-  __u64 key[SLUICE_KEY_WORDS];
+  __u64 key[SLUICE_WORDS];
 };
 
 /* Statistics of one record on one CPU: entry cpu * records + index of `stats`. Written by that CPU only; zeroed by
@@ -82,7 +92,7 @@ struct sluice_control {
   /* Packets that go to user space in one window of 2^SLUICE_UPCALL_WINDOW_BITS ns; 0: no limit. */
   __u32 upcalls_per_window;
   __u32 reserved[3];
-  __u64 union_mask[SLUICE_KEY_WORDS]; /* of all masks: what the cache's hash looks at */
+  __u64 union_mask[SLUICE_WORDS]; /* of all masks: what the cache's hash looks at */
 };
 #define SLUICE_UPCALL_WINDOW_BITS 24
 
@@ -90,16 +100,19 @@ enum sluice_miss_policy { SLUICE_MISS_PASS = 0, SLUICE_MISS_DROP = 1, SLUICE_MIS
 
 /* In section .rodata.config: set before the load. */
 struct sluice_config {
-  __u32 records;                    /* entries of `records` */
-  __u32 cache_shift;                /* 64 - log2(entries of `cache`) */
-  __u32 cache_keys_mask;            /* entries of `cache_keys` - 1 */
-  __u32 frags;                      /* not 0: the program takes packets of several buffers */
-  __u64 hash[SLUICE_KEY_WORDS + 1]; /* random and odd */
+  __u32 records;         /* entries of `records` */
+  __u32 cache_shift;     /* 64 - log2(entries of `cache`) */
+  __u32 cache_keys_mask; /* entries of `cache_keys` - 1 */
+  __u32 frags;           /* not 0: the program takes packets of several buffers */
+#ifdef __cplusplus
+  __u64 hash[];
+#else
+  __u64 hash[SLUICE_KEY_WORDS + 1]; /* random and odd: a factor for each word of the key, and one for their sum */
+#endif
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(sluice_record) == 128 && sizeof(sluice_mask) == 72 && sizeof(sluice_mask_list) == 2056);
-static_assert(sizeof(sluice_cache_key) == 88 && sizeof(sluice_stats) == 24);
-static_assert(sizeof(sluice_control) == 32 + 72 && sizeof(sluice_config) == 16 + 80);
+static_assert(sizeof(sluice_record) == 24 && sizeof(sluice_mask_list) == 2056 && sizeof(sluice_stats) == 24);
+static_assert(sizeof(sluice_cache_key) == 16 && sizeof(sluice_control) == 32 && sizeof(sluice_config) == 16);
 #endif
 #endif

@@ -22,10 +22,10 @@ struct {
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1024);
+  __uint(max_entries, 1); /* set by user space */
   __type(key, __u32);
-  __type(value, struct sluice_action_list);
-} action_lists SEC(".maps");
+  __type(value, struct sluice_edit);
+} edits SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);

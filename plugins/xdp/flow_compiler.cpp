@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "flow_compiler.h"
 
+#include <algorithm>
 #include <cstring>
 #include <span>
+
+#include "wire_places.h"
 
 namespace sluice::xdp {
 namespace {
@@ -28,10 +31,24 @@ bool AnySet(const KeyMember& member, const KeyWords& words) {
   return false;
 }
 
+// The terminal that a list of one action, or none, is.
+std::optional<Terminal> SimpleTerminal(const Actions& actions) {
+  if (actions.empty() || std::holds_alternative<Drop>(actions[0])) return Terminal{};
+  if (actions.size() != 1) return std::nullopt;
+  if (const auto* output = std::get_if<Output>(actions.data())) return Terminal{SLUICE_ACTION_OUTPUT, output->port};
+  if (std::holds_alternative<Flood>(actions[0])) return Terminal{SLUICE_ACTION_FLOOD, 0};
+  if (const auto* upcall = std::get_if<ToController>(actions.data())) {
+    return Terminal{SLUICE_ACTION_USERSPACE, upcall->max_len};
+  }
+  return std::nullopt;
+}
+
 // Turns an action list into edits and one terminal.
 class ActionCompiler {
  public:
-  explicit ActionCompiler(Groups& groups) : groups_(groups) {}
+  ActionCompiler(const ObjectMeta& meta, Groups& groups) : meta_(meta), groups_(groups) {
+    compiled_.terminal.type = SLUICE_ACTION_NONE;
+  }
 
   Result<CompiledActions> Compile(const Actions& actions) {
     for (const Action& action : actions) {
@@ -44,20 +61,22 @@ class ActionCompiler {
 
  private:
   Result<void> Add(const Action& action, const Output& output) {
-    if (auto placed = PlaceTerminal(action, SLUICE_ACTION_OUTPUT, 0); !placed) return placed;
-    if (!groups_.HasPort(output.port)) {
-      return Error{"no_such_port", "Port " + std::to_string(output.port) + " is not one of the XDP plugin's"};
-    }
+    if (auto placed = PlaceTerminal(action, {SLUICE_ACTION_OUTPUT, 0}); !placed) return placed;
+    if (auto known = CheckPort(output.port); !known) return known;
     outputs_.push_back(output.port);
     return {};
   }
-  Result<void> Add(const Action& action, const Flood&) { return PlaceTerminal(action, SLUICE_ACTION_FLOOD, 0); }
+  Result<void> Add(const Action& action, const Flood&) { return PlaceTerminal(action, {SLUICE_ACTION_FLOOD, 0}); }
   Result<void> Add(const Action& action, const ToController& upcall) {
-    return PlaceTerminal(action, SLUICE_ACTION_USERSPACE, upcall.max_len);
+    return PlaceTerminal(action, {SLUICE_ACTION_USERSPACE, upcall.max_len});
   }
   Result<void> Add(const Action& action, const PushVlan& push) {
+    sluice_edit edit{};
+    edit.type = SLUICE_ACTION_PUSH_VLAN;
+    edit.tpid = push.tpid;
     // The CFI bit only says that there is a tag, as in OVS; on the wire it would be the drop eligible indicator.
-    return AddEdit(action, {SLUICE_ACTION_PUSH_VLAN, 0, push.tpid, push.tci & ~0x1000U});
+    edit.tci = push.tci & ~0x1000U;
+    return AddEdit(action, edit);
   }
   Result<void> Add(const Action& action, const PopVlan&) {
     if (compiled_.terminal.type == SLUICE_ACTION_NONE && !compiled_.edits.empty() &&
@@ -65,81 +84,171 @@ class ActionCompiler {
       compiled_.edits.pop_back();
       return {};
     }
-    return AddEdit(action, {SLUICE_ACTION_POP_VLAN, 0, 0, 0});
+    sluice_edit edit{};
+    edit.type = SLUICE_ACTION_POP_VLAN;
+    return AddEdit(action, edit);
+  }
+  Result<void> Add(const Action& action, const SetField& set) {
+    auto edits = SetEdits(set.fields);
+    if (!edits) return UnsupportedAction(action, edits.error().detail.empty() ? "" : ": " + edits.error().detail);
+    for (const sluice_edit& edit : *edits) {
+      if (auto added = AddEdit(action, edit); !added) return added;
+    }
+    return {};
+  }
+  Result<void> Add(const Action& action, const DecTtl& ttl) {
+    const auto expired = SimpleTerminal(ttl.expired);
+    if (!expired) return UnsupportedAction(action, " with more than one action for packets whose time is over");
+    if (!meta_.Can(expired->type)) return UnsupportedAction(ttl.expired[0], ": the object is without it");
+    if (expired->type == SLUICE_ACTION_OUTPUT) {
+      if (auto known = CheckPort(expired->arg); !known) return known;
+    }
+    sluice_edit edit{};
+    edit.type = SLUICE_ACTION_DEC_TTL;
+    edit.expired = expired->type;
+    edit.expired_arg = expired->arg;
+    return AddEdit(action, edit);
   }
   template <typename Other>
   Result<void> Add(const Action& action, const Other&) {
     return UnsupportedAction(action, "");
   }
 
-  Result<void> AddEdit(const Action& action, const sluice_action& edit) {
+  Result<void> CheckPort(uint32_t port) {
+    if (groups_.HasPort(port)) return {};
+    return Error{"no_such_port", "Port " + std::to_string(port) + " is not one of the XDP plugin's"};
+  }
+
+  Result<void> AddEdit(const Action& action, const sluice_edit& edit) {
+    if (!meta_.Can(static_cast<sluice_action_type>(edit.type))) {
+      return UnsupportedAction(action, ": the object is without it");
+    }
     // After an output an edit matters only to what follows; see PlaceTerminal.
     if (compiled_.terminal.type != SLUICE_ACTION_NONE) {
       late_edit_ = &action;
       return {};
     }
-    if (compiled_.edits.size() == SLUICE_MAX_EDITS) {
-      return UnsupportedAction(action,
-                               ": the flow has more than " + std::to_string(SLUICE_MAX_EDITS) + " edits of a packet");
+    if (compiled_.edits.size() == meta_.max_edits) {
+      return UnsupportedAction(action, ": the flow has more than " + std::to_string(meta_.max_edits) +
+                                           " edits of a packet, the object's max_edits");
     }
     compiled_.edits.push_back(edit);
     return {};
   }
 
-  Result<void> PlaceTerminal(const Action& action, sluice_action_type type, uint32_t arg) {
+  Result<void> PlaceTerminal(const Action& action, Terminal terminal) {
+    if (!meta_.Can(terminal.type)) return UnsupportedAction(action, ": the object is without it");
     if (late_edit_ != nullptr) {
       return UnsupportedAction(*late_edit_, " between two outputs: it has one copy of the packet");
     }
     if (compiled_.terminal.type == SLUICE_ACTION_NONE) {
-      compiled_.terminal = {static_cast<uint8_t>(type), 0, 0, arg};
+      compiled_.terminal = terminal;
       return {};
     }
-    if (type == SLUICE_ACTION_OUTPUT && compiled_.terminal.type == type) return {};
-    return UnsupportedAction(action, " together with other outputs: it has one copy of the packet");
+    if (terminal.type != SLUICE_ACTION_OUTPUT || compiled_.terminal.type != terminal.type) {
+      return UnsupportedAction(action, " together with other outputs: it has one copy of the packet");
+    }
+    if (!meta_.Can(SLUICE_ACTION_GROUP))
+      return UnsupportedAction(action, " to several ports: the object is without it");
+    return {};
   }
 
   Result<CompiledActions> Finish() {
-    sluice_action& terminal = compiled_.terminal;
+    Terminal& terminal = compiled_.terminal;
+    const bool expires = std::any_of(compiled_.edits.begin(), compiled_.edits.end(), [](const sluice_edit& edit) {
+      return edit.type == SLUICE_ACTION_DEC_TTL && edit.expired != SLUICE_ACTION_DROP;
+    });
     if (terminal.type == SLUICE_ACTION_NONE) {
       terminal.type = SLUICE_ACTION_DROP;
-      compiled_.edits.clear();
+      if (!expires) compiled_.edits.clear();  // nobody sees what they do
     } else if (outputs_.size() == 1) {
-      terminal.b = outputs_[0];
+      terminal.arg = outputs_[0];
     } else if (outputs_.size() > 1) {
       auto group = groups_.Acquire(outputs_);
       if (!group) return group.error();
       compiled_.group = *std::move(group);
-      terminal = {SLUICE_ACTION_GROUP, 0, 0, compiled_.group->index};
+      terminal = {SLUICE_ACTION_GROUP, compiled_.group->index};
     }
     return std::move(compiled_);
   }
 
+  const ObjectMeta& meta_;
   Groups& groups_;
-  CompiledActions compiled_{{}, {SLUICE_ACTION_NONE, 0, 0, 0}, nullptr};
+  CompiledActions compiled_;
   std::vector<uint32_t> outputs_;
   const Action* late_edit_ = nullptr;
 };
 
+// What every packet that comes in has the value 0 of: it is in its first pass, untracked and unmarked.
+bool IsZeroHere(Field field) {
+  switch (field) {
+    case Field::recirc_id:
+    case Field::dp_hash:
+    case Field::skb_priority:
+    case Field::skb_mark:
+    case Field::ct_state:
+    case Field::ct_zone:
+    case Field::ct_mark:
+    case Field::ct_label:
+      return true;
+    default:
+      return false;
+  }
+}
+
+bool IsInPacket(Field field) { return field >= Field::in_port && field <= Field::arp_tha; }
+
+bool AllZero(std::span<const uint8_t> bytes) {
+  return std::all_of(bytes.begin(), bytes.end(), [](uint8_t byte) { return byte == 0; });
+}
+
 }  // namespace
 
-std::vector<std::string> SupportedActions() { return {"output", "flood", "drop", "push_vlan", "pop_vlan", "upcall"}; }
+std::vector<std::string> SupportedActions(const ObjectMeta& meta) {
+  std::vector<std::string> names;
+  for (const auto& [type, name] : {std::pair{SLUICE_ACTION_DROP, "drop"},
+                                   {SLUICE_ACTION_OUTPUT, "output"},
+                                   {SLUICE_ACTION_FLOOD, "flood"},
+                                   {SLUICE_ACTION_USERSPACE, "upcall"},
+                                   {SLUICE_ACTION_PUSH_VLAN, "push_vlan"},
+                                   {SLUICE_ACTION_POP_VLAN, "pop_vlan"},
+                                   {SLUICE_ACTION_DEC_TTL, "dec_ttl"}}) {
+    if (meta.Can(type)) names.emplace_back(name);
+  }
+  if (!meta.Can(SLUICE_ACTION_SET)) return names;
+  for (const WirePlace& place : kWirePlaces) {
+    const std::string name = "set(" + std::string(Info(place.field).group) + ")";
+    if (std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
 
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) {
   CompiledMatch compiled;
+  const auto leave_out = [&](Error why) {
+    if (!compiled.wider) compiled.wider = std::move(why);
+  };
   for (const FieldInfo& field : kFields) {
     if (!match.Has(field.id)) continue;
     if (field.id == Field::in_port) {
-      if (!match.IsExact(field.id)) return UnsupportedField(field, "its mask is not the whole number");
-      compiled.in_port = static_cast<uint32_t>(match.ValueOf(field.id));
+      if (match.IsExact(field.id)) {
+        compiled.in_port = static_cast<uint32_t>(match.ValueOf(field.id));
+      } else {
+        leave_out(UnsupportedField(field, "its mask is not the whole number"));
+      }
       continue;
     }
-    // Every packet is in its first pass here.
-    if (field.id == Field::recirc_id && match.ValueOf(field.id) == 0) continue;
-    if (!layout.Has(field.id)) return UnsupportedField(field, "the object's key has no such member");
-
+    if (IsZeroHere(field.id) && AllZero(match.Value(field.id))) continue;
     const KeyMember& member = layout.members[static_cast<size_t>(field.id)];
+    if (member.size == 0) {
+      Error why = UnsupportedField(field, "the object's key has no such member");
+      if (!IsInPacket(field.id)) return why;
+      leave_out(std::move(why));
+      continue;
+    }
     if (AnySet(member, compiled.mask)) {
-      return UnsupportedField(field, "the key has one place for it and for another field of this match");
+      leave_out(UnsupportedField(field, "the key has one place for it and for another field of this match"));
+      continue;
     }
     Copy(match.Value(field.id), member, compiled.key);
     Copy(match.Mask(field.id), member, compiled.mask);
@@ -147,8 +256,17 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
   return compiled;
 }
 
-Result<CompiledActions> CompileActions(const Actions& actions, Groups& groups) {
-  return ActionCompiler(groups).Compile(actions);
+Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups) {
+  return ActionCompiler(meta, groups).Compile(actions);
+}
+
+KeyWords PacketKey(const FlowKeyBytes& values, uint64_t present, const KeyLayout& layout) {
+  KeyWords key{};
+  for (const FieldInfo& field : kFields) {
+    if ((present >> static_cast<size_t>(field.id) & 1) == 0 || !layout.Has(field.id)) continue;
+    Copy(std::span(values).subspan(field.offset, field.size), layout.members[static_cast<size_t>(field.id)], key);
+  }
+  return key;
 }
 
 }  // namespace sluice::xdp

@@ -10,7 +10,7 @@
 
 #include "action.h"
 #include "groups.h"
-#include "key_layout.h"
+#include "object_meta.h"
 #include "sluice/action.h"
 #include "sluice/error.h"
 #include "sluice/match.h"
@@ -21,22 +21,33 @@ struct CompiledMatch {
   KeyWords key{};                   // bits outside the mask are 0
   KeyWords mask{};                  // in_port is in neither
   std::optional<uint32_t> in_port;  // nullopt: in the table of every port
+  // The key cannot say all of the match, and takes more packets than it: the first field that is left out, and why.
+  std::optional<Error> wider;
+};
+
+struct Terminal {
+  sluice_action_type type = SLUICE_ACTION_DROP;
+  uint32_t arg = 0;
 };
 
 struct CompiledActions {
-  std::vector<sluice_action> edits;  // at most SLUICE_MAX_EDITS
-  sluice_action terminal{SLUICE_ACTION_DROP, 0, 0, 0};
+  std::vector<sluice_edit> edits;  // at most ObjectMeta::max_edits
+  Terminal terminal;
   std::shared_ptr<const Group> group;  // terminal SLUICE_ACTION_GROUP
 };
 
-// The names by which this plugin says what it can do, for Capabilities.
-std::vector<std::string> SupportedActions();
+// The names by which the plugin says what an object can do, for Capabilities.
+std::vector<std::string> SupportedActions(const ObjectMeta& meta);
 
-// Errors: "unsupported_field", naming the field.
+// Errors: "unsupported_field", naming it, where no packet's value can be told, in the key or otherwise. What only the
+// key lacks is left out, see CompiledMatch::wider.
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout);
 
 // Errors: "unsupported_action" (naming it by ActionName, and what is wrong), "no_such_port" (an output that `groups`
 // has no device for), and those of Groups::Acquire. Session thread.
-Result<CompiledActions> CompileActions(const Actions& actions, Groups& groups);
+Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups);
+
+// The key that a packet with these values has in the object's layout. `values` is as FlowKeyBytes.
+KeyWords PacketKey(const FlowKeyBytes& values, uint64_t present, const KeyLayout& layout);
 
 }  // namespace sluice::xdp

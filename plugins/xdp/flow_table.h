@@ -90,15 +90,12 @@ class FlowTable {
   using OnRecord = std::function<void(uint64_t cookie, uint32_t record, uint64_t packets, uint64_t bytes)>;
   virtual void ForEachRecord(const OnRecord& call) const = 0;
 
-  // A record that no packet is looked up to: actions for one packet out. Errors: as for Put. To be deleted as a flow
-  // is; OnReclaimed follows too.
-  virtual Result<FlowId> PutActions(const CompiledActions& actions, uint64_t cookie) = 0;
-  // What struct sluice_execute_meta, and an upcall's metadata, call this flow. It changes with Modify.
-  [[nodiscard]] virtual uint32_t RecordIndex(FlowId id) const = 0;
-  // The cookie of the flow behind an upcall's record index; false where there is none.
-  virtual bool FindRecord(uint32_t record, uint64_t& cookie) const = 0;
-  // `b` of its terminal action, as compiled; 0 where there is no such record.
-  [[nodiscard]] virtual uint32_t TerminalArg(uint32_t record) const = 0;
+  // The cookie of the flow behind the record that a packet's metadata names; false where it is no more.
+  virtual bool FindRecord(uint32_t record, uint32_t gen, uint64_t& cookie) const = 0;
+  // The flow of highest priority that a packet with this key has, among those that `accept` agrees to; false: none.
+  // Without a system call; its cost grows with the masks.
+  using Accept = std::function<bool(uint64_t cookie)>;
+  virtual bool Lookup(const KeyWords& key, const Accept& accept, uint64_t& cookie) const = 0;
 
   // Calls `report` for each flow that had packets since the last report. Some ms for a million flows. Also the place
   // where unused masks are put away; call it about once a second.

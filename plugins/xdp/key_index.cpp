@@ -6,29 +6,28 @@
 #include <random>
 
 namespace sluice::xdp {
-namespace {
-
-bool Same(const sluice_record& a, const sluice_record& b) {
-  return a.mask_slot == b.mask_slot && std::memcmp(a.key, b.key, sizeof a.key) == 0;
-}
-
-}  // namespace
-
-KeyIndex::KeyIndex(const sluice_record* records, uint32_t count)
-    : records_(records), places_(std::bit_ceil(static_cast<size_t>(count) * 2)), mask_(places_.size() - 1) {
+KeyIndex::KeyIndex(const Records& records, uint32_t words, uint32_t count)
+    : records_(records),
+      words_(words),
+      places_(std::bit_ceil(static_cast<size_t>(count) * 2)),
+      mask_(places_.size() - 1) {
   // Random, so that nobody can choose flows that collide.
   std::random_device random;
   for (auto& factor : factors_) factor = (static_cast<uint64_t>(random()) << 32 | random()) | 1;
 }
 
 size_t KeyIndex::Home(const sluice_record& record) const {
-  uint64_t h = record.mask_slot * factors_[SLUICE_KEY_WORDS];
-  for (size_t i = 0; i < SLUICE_KEY_WORDS; ++i) {
+  uint64_t h = record.mask_slot * factors_[kMaxKeyWords];
+  for (size_t i = 0; i < words_; ++i) {
     const uint64_t product = (record.key[i] + factors_[i]) * factors_[i];
     h += product ^ product >> 32;
   }
   h ^= h >> 32;
   return h * factors_[0] >> 24 & mask_;
+}
+
+bool KeyIndex::Same(const sluice_record& a, const sluice_record& b) const {
+  return a.mask_slot == b.mask_slot && std::memcmp(a.key, b.key, words_ * sizeof a.key[0]) == 0;
 }
 
 uint32_t KeyIndex::Find(const sluice_record& like) const {

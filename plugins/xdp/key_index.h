@@ -9,7 +9,7 @@
 #include <cstdint>
 #include <vector>
 
-#include "table.h"
+#include "object.h"
 
 namespace sluice::xdp {
 
@@ -18,7 +18,7 @@ class KeyIndex {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   // For `count` records, all of which may be in. `records` must outlive the index.
-  KeyIndex(const sluice_record* records, uint32_t count);
+  KeyIndex(const Records& records, uint32_t words, uint32_t count);
 
   // The record in the index with this one's mask and key; kNone.
   [[nodiscard]] uint32_t Find(const sluice_record& like) const;
@@ -32,10 +32,13 @@ class KeyIndex {
   [[nodiscard]] size_t Home(const sluice_record& record) const;
   [[nodiscard]] size_t Place(uint32_t record) const;
 
-  const sluice_record* records_;
+  [[nodiscard]] bool Same(const sluice_record& a, const sluice_record& b) const;
+
+  Records records_;
+  uint32_t words_;
   std::vector<uint32_t> places_;  // record + 1; 0: empty
   size_t mask_;
-  std::array<uint64_t, SLUICE_KEY_WORDS + 1> factors_;
+  std::array<uint64_t, kMaxKeyWords + 1> factors_;
 };
 
 }  // namespace sluice::xdp

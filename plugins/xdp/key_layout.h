@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Where the fields of a match stand in an XDP object's packet key, as its BTF tells.
+// Where the fields of a match stand in an XDP object's packet key.
 #pragma once
 
 #include <array>
@@ -7,15 +7,13 @@
 #include <string>
 #include <vector>
 
-#include "sluice/error.h"
 #include "sluice/field.h"
-
-struct btf;
+#include "table.h"
 
 namespace sluice::xdp {
 
 // The largest key of an object, in 8-byte words.
-inline constexpr size_t kMaxKeyWords = 16;
+inline constexpr size_t kMaxKeyWords = SLUICE_MAX_KEY_WORDS;
 // The bytes of a key as they lie in memory; what is beyond KeyLayout::size is 0.
 using KeyWords = std::array<uint64_t, kMaxKeyWords>;
 
@@ -28,14 +26,15 @@ struct KeyLayout {
   uint32_t size = 0;  // bytes, a multiple of 8
   std::array<KeyMember, kFieldCount> members{};
 
+  [[nodiscard]] uint32_t words() const { return size / 8; }
   [[nodiscard]] bool Has(Field field) const { return members[static_cast<size_t>(field)].size != 0; }
-  [[nodiscard]] std::vector<std::string> FieldNames() const;  // of those it has
-
-  // From the type of member `key` of the variable in section .sluice_meta. Errors: "bad_object".
-  static Result<KeyLayout> FromBtf(const struct btf* btf);
+  [[nodiscard]] std::vector<std::string> FieldNames() const {  // of those it has
+    std::vector<std::string> names;
+    for (const FieldInfo& field : kFields) {
+      if (Has(field.id)) names.emplace_back(field.name);
+    }
+    return names;
+  }
 };
-
-// The enumerators ("SLUICE_ACTION_OUTPUT", ...) of the enum that member `actions` there is.
-Result<std::vector<std::string>> ActionNamesFromBtf(const struct btf* btf);
 
 }  // namespace sluice::xdp

@@ -45,7 +45,7 @@ void MaskOrder::Remove(uint32_t slot, uint32_t priority) {
 }
 
 void MaskOrder::List(uint32_t slot, uint32_t priority) {
-  Widen(object_.masks()[slot]);
+  Widen(object_.mask(slot));
   masks_[slot].listed = true;
   masks_[slot].listed_priority = priority;
   sluice_mask_list& list = Active();
@@ -117,21 +117,22 @@ bool MaskOrder::Tidy(const std::function<bool(uint32_t slot)>& may_go) {
 }
 
 // Words may be read half changed: the hash is then another, and the packet is searched for.
-void MaskOrder::Widen(const sluice_mask& mask) {
-  for (size_t i = 0; i < SLUICE_KEY_WORDS; ++i) {
-    const uint64_t word = object_.control().union_mask[i] | mask.words[i];
+void MaskOrder::Widen(const KeyWords& mask) {
+  for (size_t i = 0; i < object_.words(); ++i) {
+    const uint64_t word = object_.control().union_mask[i] | mask[i];
     if (word != object_.control().union_mask[i]) Store(object_.control().union_mask[i], word);
   }
 }
 
 void MaskOrder::Narrow() {
-  sluice_mask all{};
+  KeyWords all{};
   for (uint32_t slot = 0; slot < masks_.size(); ++slot) {
     if (!masks_[slot].listed) continue;
-    for (size_t i = 0; i < SLUICE_KEY_WORDS; ++i) all.words[i] |= object_.masks()[slot].words[i];
+    const KeyWords mask = object_.mask(slot);
+    for (size_t i = 0; i < object_.words(); ++i) all[i] |= mask[i];
   }
-  for (size_t i = 0; i < SLUICE_KEY_WORDS; ++i) {
-    if (all.words[i] != object_.control().union_mask[i]) Store(object_.control().union_mask[i], all.words[i]);
+  for (size_t i = 0; i < object_.words(); ++i) {
+    if (all[i] != object_.control().union_mask[i]) Store(object_.control().union_mask[i], all[i]);
   }
 }
 

@@ -69,7 +69,7 @@ class MaskOrder {
   void Raise(uint32_t slot, uint32_t priority);
   // Has readers go by a new list of all listed slots. `removed` have just been unlisted.
   void Publish(std::vector<uint32_t> removed);
-  void Widen(const sluice_mask& mask);
+  void Widen(const KeyWords& mask);
   void Narrow();
 
   Object& object_;

@@ -2,7 +2,6 @@
 #include "object.h"
 
 #include <bpf/bpf.h>
-#include <bpf/btf.h>
 #include <bpf/libbpf.h>
 #include <sys/random.h>
 #include <sys/resource.h>
@@ -111,14 +110,17 @@ uint32_t RecordsFor(uint32_t max_flows) {
   return std::min<uint32_t>(max_flows + max_flows / 16 + 64, SLUICE_MAX_FLOWS);
 }
 
-Result<sluice_config> MakeConfig(const ObjectOptions& options) {
+uint32_t EditsFor(const ObjectOptions& options) {
+  if (options.max_edits != 0) return options.max_edits;
+  return static_cast<uint32_t>(std::clamp<uint64_t>(uint64_t{4} * options.max_flows, SLUICE_MAX_EDITS, 1U << 24));
+}
+
+sluice_config MakeConfig(const ObjectOptions& options) {
   sluice_config config{};
   config.records = RecordsFor(options.max_flows);
   config.cache_shift = 64 - std::countr_zero(options.cache_entries);
   config.cache_keys_mask = std::max(options.cache_entries / kCacheKeysPerEntry, 1U) - 1;
   config.frags = options.frags ? 1 : 0;
-  if (getrandom(config.hash, sizeof config.hash, 0) != sizeof config.hash) return SystemError("getrandom", errno);
-  for (auto& factor : config.hash) factor |= 1;
   return config;
 }
 
@@ -152,24 +154,15 @@ Result<void> Object::Open() {
     const std::string said = warnings.First();
     return Bad(options_.path, said.empty() ? std::strerror(error) : said);
   }
-  const struct btf* btf = bpf_object__btf(object_.get());
-  if (btf == nullptr) return Bad(options_.path, "it has no BTF; compile it with -g");
-  auto layout = KeyLayout::FromBtf(btf);
-  if (!layout) return Bad(options_.path, layout.error().detail);
-  if (layout->size != SLUICE_KEY_WORDS * 8) {
-    return Bad(options_.path, "its key has " + std::to_string(layout->size) + " bytes, the records have room for " +
-                                  std::to_string(SLUICE_KEY_WORDS * 8));
-  }
-  key_layout_ = *layout;
-  auto types = ActionNamesFromBtf(btf);
-  if (!types) return Bad(options_.path, types.error().detail);
-  action_types_ = *types;
+  auto meta = ReadMeta(object_.get());
+  if (!meta) return Bad(options_.path, meta.error().detail);
+  meta_ = *std::move(meta);
   return {};
 }
 
 Result<void> Object::SizeMap(const char* name, uint32_t entries) {
   bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
-  if (map == nullptr) return Bad(options_.path, std::string("it has no map ") + name);
+  if (map == nullptr) return {};
   if (const int error = bpf_map__set_max_entries(map, entries); error != 0) {
     return SystemError(std::string("bpf_map__set_max_entries of ") + name, -error);
   }
@@ -177,9 +170,8 @@ Result<void> Object::SizeMap(const char* name, uint32_t entries) {
 }
 
 Result<void> Object::ShareMap(const char* name, int fd) {
-  if (fd < 0) return {};
   bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
-  if (map == nullptr) return Bad(options_.path, std::string("it has no map ") + name);
+  if (fd < 0 || map == nullptr) return {};
   if (const int error = bpf_map__reuse_fd(map, fd); error != 0) {
     return SystemError(std::string("bpf_map__reuse_fd of ") + name, -error);
   }
@@ -191,25 +183,22 @@ Result<void> Object::Prepare() {
   const uint64_t stats = static_cast<uint64_t>(cpu_count_) * RecordsFor(options_.max_flows);
   if (stats > UINT32_MAX) return Error{"bad_option", "max_flows times the number of CPUs is beyond 2^32"};
 
-  auto config = MakeConfig(options_);
-  if (!config) return config.error();
-  record_count_ = config->records;
+  const sluice_config config = MakeConfig(options_);
+  record_count_ = config.records;
+  edit_count_ = meta_.max_edits == 0 ? 0 : EditsFor(options_);
   for (auto [name, entries] :
        std::initializer_list<std::pair<const char*, uint32_t>>{{"records", record_count_},
                                                                {"stats", static_cast<uint32_t>(stats)},
                                                                {"cpus", cpu_count_},
                                                                {"cache", options_.cache_entries},
-                                                               {"cache_keys", config->cache_keys_mask + 1}}) {
+                                                               {"cache_keys", config.cache_keys_mask + 1},
+                                                               {"edits", edit_count_}}) {
     if (auto sized = SizeMap(name, entries); !sized) return sized;
   }
   if (auto shared = ShareMap("ports", options_.ports_fd); !shared) return shared;
   if (auto shared = ShareMap("groups", options_.groups_fd); !shared) return shared;
 
-  bpf_map* rodata = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
-  if (rodata == nullptr) return Bad(options_.path, "it has no section .rodata.config");
-  if (bpf_map__set_initial_value(rodata, &*config, sizeof *config) != 0) {
-    return Bad(options_.path, "its .rodata.config has another size than struct sluice_config");
-  }
+  if (auto set = SetConfig(config); !set) return set;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_.get()) {
     if (options_.frags) bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS);
@@ -218,6 +207,23 @@ Result<void> Object::Prepare() {
   if (options_.offload_ifindex != 0) {
     bpf_map* map = nullptr;
     bpf_object__for_each_map(map, object_.get()) bpf_map__set_ifindex(map, options_.offload_ifindex);
+  }
+  return {};
+}
+
+// The configuration, with the factors of the cache's hash behind it.
+Result<void> Object::SetConfig(const sluice_config& config) {
+  std::vector<uint64_t> factors(words() + 1);
+  if (getrandom(factors.data(), factors.size() * 8, 0) != static_cast<ssize_t>(factors.size() * 8)) {
+    return SystemError("getrandom", errno);
+  }
+  for (auto& factor : factors) factor |= 1;
+  std::vector<char> bytes(sizeof config + factors.size() * 8);
+  std::memcpy(bytes.data(), &config, sizeof config);
+  std::memcpy(bytes.data() + sizeof config, factors.data(), factors.size() * 8);
+  bpf_map* map = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
+  if (const int error = bpf_map__set_initial_value(map, bytes.data(), bytes.size()); error != 0) {
+    return SystemError("bpf_map__set_initial_value of .rodata.config", -error);
   }
   return {};
 }
@@ -241,28 +247,26 @@ Result<void> Object::LoadIntoKernel() {
     if (error == ENOMEM) result.detail += "; max_flows and cache_entries say how much it takes";
     return result;
   }
-  struct Wanted {
-    const char* name;
-    int Object::*fd;
-  };
-  for (const Wanted& wanted :
-       {Wanted{"sluice_xdp", &Object::program_fd_}, Wanted{"sluice_execute", &Object::execute_fd_},
-        Wanted{"sluice_clock", &Object::clock_fd_}}) {
-    bpf_program* program = bpf_object__find_program_by_name(object_.get(), wanted.name);
-    if (program == nullptr) return Bad(options_.path, std::string("it has no program ") + wanted.name);
-    this->*wanted.fd = bpf_program__fd(program);
+  program_fd_ = bpf_program__fd(bpf_object__find_program_by_name(object_.get(), "sluice_xdp"));
+  return EnterTailCalls();
+}
+
+Result<void> Object::EnterTailCalls() {
+  const int map = MapFd("tail_calls");
+  for (uint32_t slot = 0; slot < meta_.tail_calls.size(); ++slot) {
+    const std::string& name = meta_.tail_calls[slot];
+    const int program = bpf_program__fd(bpf_object__find_program_by_name(object_.get(), name.c_str()));
+    if (bpf_map_update_elem(map, &slot, &program, BPF_ANY) != 0) {
+      return SystemError("entering program " + name + " of " + options_.path + " into its tail_calls", errno);
+    }
   }
   return {};
 }
 
-Result<Mapping> Object::MapArray(const char* name, size_t value_size) {
-  bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
-  if (map == nullptr) return Bad(options_.path, std::string("it has no map ") + name);
-  if (bpf_map__value_size(map) != value_size) {
-    return Bad(options_.path, std::string("the values of map ") + name + " have " +
-                                  std::to_string(bpf_map__value_size(map)) + " bytes, not " +
-                                  std::to_string(value_size));
-  }
+Result<Mapping> Object::MapArray(const char* name) {
+  const bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
+  if (map == nullptr) return Mapping();
+  const size_t value_size = (bpf_map__value_size(map) + 7) / 8 * 8;  // as the kernel spaces them
   const size_t page = sysconf(_SC_PAGESIZE);
   const size_t size = (value_size * bpf_map__max_entries(map) + page - 1) / page * page;
   void* address = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
@@ -273,26 +277,31 @@ Result<Mapping> Object::MapArray(const char* name, size_t value_size) {
 Result<void> Object::MapMemory() {
   struct Wanted {
     const char* name;
-    size_t value_size;  // as the kernel spaces them: rounded up to 8
     Mapping Object::*mapping;
   };
   for (const Wanted& wanted :
-       {Wanted{"records", sizeof(sluice_record), &Object::records_},
-        Wanted{"masks", sizeof(sluice_mask), &Object::masks_},
-        Wanted{"mask_lists", sizeof(sluice_mask_list), &Object::mask_lists_},
-        Wanted{"action_lists", sizeof(sluice_action_list), &Object::action_lists_},
-        Wanted{"cache", sizeof(uint64_t), &Object::cache_}, Wanted{"stats", sizeof(sluice_stats), &Object::stats_},
-        Wanted{"cpus", sizeof(sluice_cpu), &Object::cpus_},
-        Wanted{".data.control", sizeof(sluice_control), &Object::control_}}) {
-    auto mapping = MapArray(wanted.name, wanted.value_size);
+       {Wanted{"records", &Object::records_}, Wanted{"masks", &Object::masks_},
+        Wanted{"mask_lists", &Object::mask_lists_}, Wanted{"edits", &Object::edits_}, Wanted{"cache", &Object::cache_},
+        Wanted{"stats", &Object::stats_}, Wanted{"cpus", &Object::cpus_}, Wanted{".data.control", &Object::control_}}) {
+    auto mapping = MapArray(wanted.name);
     if (!mapping) return mapping.error();
     this->*wanted.mapping = *std::move(mapping);
   }
-  action_list_count_ = bpf_map__max_entries(bpf_object__find_map_by_name(object_.get(), "action_lists"));
+  cpu_size_ = bpf_map__value_size(bpf_object__find_map_by_name(object_.get(), "cpus"));
 
   SetMissPolicy(options_.miss_policy);
   SetUpcallRate(options_.upcall_rate);
   return {};
+}
+
+KeyWords Object::mask(uint32_t slot) const {
+  KeyWords mask{};
+  std::copy_n(masks_.As<uint64_t>() + static_cast<size_t>(slot) * words(), words(), mask.begin());
+  return mask;
+}
+
+void Object::SetMask(uint32_t slot, const KeyWords& mask) {
+  std::copy_n(mask.begin(), words(), masks_.As<uint64_t>() + static_cast<size_t>(slot) * words());
 }
 
 int Object::MapFd(std::string_view name) const {
@@ -311,10 +320,10 @@ void Object::SetUpcallRate(uint32_t packets_per_second) {
 
 Object::Counters Object::ReadCounters() const {
   Counters sum;
-  const auto* cpus = cpus_.As<sluice_cpu>();
   for (uint32_t cpu = 0; cpu < cpu_count_; ++cpu) {
+    const auto* counting = reinterpret_cast<const sluice_cpu*>(cpus_.As<char>() + cpu * cpu_size_);
     for (uint32_t i = 0; i < SLUICE_COUNTER_END; ++i) {
-      sum.values[i] += __atomic_load_n(&cpus[cpu].counters[i], __ATOMIC_RELAXED);
+      sum.values[i] += __atomic_load_n(&counting->counters[i], __ATOMIC_RELAXED);
     }
   }
   return sum;

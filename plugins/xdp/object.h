@@ -11,8 +11,8 @@
 
 #include "action.h"
 #include "counters.h"
-#include "key_layout.h"
 #include "mapping.h"
+#include "object_meta.h"
 #include "sluice/error.h"
 #include "table.h"
 #include "upcall.h"
@@ -30,6 +30,7 @@ inline constexpr uint32_t kMaxPort = 65535;
 struct ObjectOptions {
   std::string path;                  // of the ELF file
   uint32_t max_flows = 65536;        // 1 to SLUICE_MAX_FLOWS
+  uint32_t max_edits = 0;            // of all flows together; 0: four for each flow
   uint32_t cache_entries = 65536;    // a power of two, 64 to 2^24
   uint32_t subtable_entries = 4096;  // of a new subtable; it grows by 8 up to max_flows
   sluice_miss_policy miss_policy = SLUICE_MISS_UPCALL;
@@ -38,6 +39,19 @@ struct ObjectOptions {
   uint32_t offload_ifindex = 0;  // not 0: load for this device's own offload
   int ports_fd = -1;             // map `ports` to share (Groups has it); -1: one of its own
   int groups_fd = -1;            // map `groups` to share; -1: one of its own
+};
+
+// The records in this process's memory. How large each is follows from the object's key.
+class Records {
+ public:
+  Records(void* base, uint32_t words) : base_(static_cast<char*>(base)), size_(sizeof(sluice_record) + words * 8U) {}
+  sluice_record& operator[](uint32_t index) const {
+    return *reinterpret_cast<sluice_record*>(base_ + static_cast<size_t>(index) * size_);
+  }
+
+ private:
+  char* base_;
+  size_t size_;
 };
 
 // Owned by the session thread. Everything is gone with the object: programs that are still attached to a device live
@@ -53,18 +67,15 @@ class Object {
   Object& operator=(const Object&) = delete;
 
   [[nodiscard]] const ObjectOptions& options() const { return options_; }
-  [[nodiscard]] const KeyLayout& key_layout() const { return key_layout_; }
-  // The enumerators of its action types: "SLUICE_ACTION_OUTPUT", ...
-  [[nodiscard]] const std::vector<std::string>& action_types() const { return action_types_; }
+  [[nodiscard]] const ObjectMeta& meta() const { return meta_; }
+  [[nodiscard]] const KeyLayout& key_layout() const { return meta_.key; }
+  // Of its key, in 8 bytes.
+  [[nodiscard]] uint32_t words() const { return meta_.key.words(); }
 
   // For attaching and for BPF_PROG_TEST_RUN; owned by the object.
   [[nodiscard]] int program_fd() const { return program_fd_; }
-  // Program sluice_execute: runs the actions of the record named in struct sluice_execute_meta before the frame.
-  [[nodiscard]] int execute_fd() const { return execute_fd_; }
-  // Program sluice_clock: returns the jiffies of now, lower half.
-  [[nodiscard]] int clock_fd() const { return clock_fd_; }
-  // By name: "records", "masks", "mask_lists", "subtables", "cache", "cache_keys", "action_lists", "stats", "cpus",
-  // "ports", "groups", "xsks". -1 where there is none.
+  // By name: "records", "masks", "mask_lists", "subtables", "cache", "cache_keys", "edits", "stats", "cpus", "ports",
+  // "groups", "xsks", "tail_calls". -1 where there is none.
   [[nodiscard]] int MapFd(std::string_view name) const;
   [[nodiscard]] int xsks_fd() const { return MapFd("xsks"); }
 
@@ -84,12 +95,15 @@ class Object {
 
   // The maps in this process's memory, for the flow table.
   [[nodiscard]] sluice_control& control() const { return *control_.As<sluice_control>(); }
-  [[nodiscard]] sluice_record* records() const { return records_.As<sluice_record>(); }
-  [[nodiscard]] sluice_mask* masks() const { return masks_.As<sluice_mask>(); }
+  [[nodiscard]] Records records() const { return {records_.As<void>(), words()}; }
+  [[nodiscard]] KeyWords mask(uint32_t slot) const;
+  void SetMask(uint32_t slot, const KeyWords& mask);
   [[nodiscard]] sluice_mask_list* mask_lists() const { return mask_lists_.As<sluice_mask_list>(); }
-  [[nodiscard]] sluice_action_list* action_lists() const { return action_lists_.As<sluice_action_list>(); }
-  [[nodiscard]] uint32_t action_list_count() const { return action_list_count_; }
-  [[nodiscard]] std::span<uint64_t> cache() const { return {cache_.As<uint64_t>(), options_.cache_entries}; }
+  [[nodiscard]] std::span<sluice_edit> edits() const { return {edits_.As<sluice_edit>(), edit_count_}; }
+  // Empty where the object has none.
+  [[nodiscard]] std::span<uint64_t> cache() const {
+    return {cache_.As<uint64_t>(), meta_.cache ? options_.cache_entries : 0};
+  }
   [[nodiscard]] sluice_stats* stats() const { return stats_.As<sluice_stats>(); }
   [[nodiscard]] uint32_t cpu_count() const { return cpu_count_; }
   // Entries of `records`: some more than max_flows, for records that are on their way out.
@@ -105,22 +119,22 @@ class Object {
   Result<void> Prepare();
   Result<void> SizeMap(const char* name, uint32_t entries);
   Result<void> ShareMap(const char* name, int fd);
+  Result<void> SetConfig(const sluice_config& config);
   Result<void> LoadIntoKernel();
+  Result<void> EnterTailCalls();
   Result<void> MapMemory();
-  Result<Mapping> MapArray(const char* name, size_t value_size);
+  Result<Mapping> MapArray(const char* name);
 
   ObjectOptions options_;
   std::unique_ptr<bpf_object, Close> object_;
-  KeyLayout key_layout_;
-  std::vector<std::string> action_types_;
+  ObjectMeta meta_;
   int program_fd_ = -1;
-  int execute_fd_ = -1;
-  int clock_fd_ = -1;
   uint32_t cpu_count_ = 0;
   uint32_t record_count_ = 0;
-  uint32_t action_list_count_ = 0;
+  uint32_t edit_count_ = 0;
+  size_t cpu_size_ = 0;          // of an entry of `cpus`
   std::unique_ptr<char[]> log_;  // the verifier's, while it loads
-  Mapping records_, masks_, mask_lists_, action_lists_, cache_, stats_, cpus_, control_;
+  Mapping records_, masks_, mask_lists_, edits_, cache_, stats_, cpus_, control_;
 };
 
 }  // namespace sluice::xdp

@@ -23,9 +23,9 @@ constexpr int kTries = 100;
 // The kernel's per-CPU reserve of elements may be empty for a moment, or a bucket locked below us.
 bool Passing(int error) { return error == ENOMEM || error == EBUSY; }
 
-Result<UniqueFd> NewSubtable(uint32_t room) {
+Result<UniqueFd> NewSubtable(uint32_t words, uint32_t room) {
   LIBBPF_OPTS(bpf_map_create_opts, options, .map_flags = BPF_F_NO_PREALLOC);
-  UniqueFd fd(bpf_map_create(BPF_MAP_TYPE_HASH, "subtable", SLUICE_KEY_WORDS * 8, 4, room, &options));
+  UniqueFd fd(bpf_map_create(BPF_MAP_TYPE_HASH, "subtable", words * 8, 4, room, &options));
   if (!fd) return SystemErrorNeeding("Creating a BPF hash map for a mask", errno, {kCapBpf});
   return fd;
 }
@@ -41,13 +41,13 @@ struct Subtables::Refilling {
 Subtables::Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares)
     : object_(object),
       reclaimer_(reclaimer),
-      target_spares_(std::clamp<uint32_t>(spares, 1, SLUICE_MAX_MASKS)),
+      target_spares_(std::clamp<uint32_t>(spares, 1, object.meta().max_masks)),
       first_room_(std::min(object.options().subtable_entries, object.record_count())),
       last_room_(object.record_count()),
       outer_(std::make_shared<UniqueFd>(fcntl(object.MapFd("subtables"), F_DUPFD_CLOEXEC, 3))),
       tables_(SLUICE_MASK_SLOTS),
       position_(object.record_count()) {
-  for (uint32_t slot = SLUICE_MAX_MASKS; slot-- > 0;) unused_.push_back(slot);
+  for (uint32_t slot = object.meta().max_masks; slot-- > 0;) unused_.push_back(slot);
   StartRefill(target_spares_);
 }
 
@@ -61,9 +61,9 @@ void Subtables::StartRefill(size_t count) {
   refilling_ = true;
   reclaimer_.Run(
       alive_,
-      [refilling, outer = outer_, room = first_room_] {
+      [refilling, outer = outer_, words = object_.words(), room = first_room_] {
         for (const uint32_t slot : refilling->slots) {
-          auto map = NewSubtable(room);
+          auto map = NewSubtable(words, room);
           if (!map) {
             refilling->result = map.error();
             return;
@@ -89,11 +89,11 @@ void Subtables::Refilled(Refilling& refilling) {
   }
 }
 
-Result<uint32_t> Subtables::Take(const sluice_mask& mask) {
+Result<uint32_t> Subtables::Take(const KeyWords& mask) {
   while (spares_.empty()) {
     if (!refilling_) {
       if (unused_.empty()) {
-        return Error{"too_many_masks", "The flows of the port have " + std::to_string(SLUICE_MAX_MASKS) +
+        return Error{"too_many_masks", "The flows of the port have " + std::to_string(object_.meta().max_masks) +
                                            " different masks already, which is the limit"};
       }
       StartRefill(kHurry);
@@ -103,7 +103,7 @@ Result<uint32_t> Subtables::Take(const sluice_mask& mask) {
   }
   const uint32_t slot = spares_.back();
   spares_.pop_back();
-  object_.masks()[slot] = mask;
+  object_.SetMask(slot, mask);
   if (spares_.size() * 2 < target_spares_) StartRefill(target_spares_ - spares_.size());
   return slot;
 }
@@ -132,9 +132,9 @@ size_t Subtables::WriteMany(int map, std::span<const uint32_t> records, Error& e
   size_t written = 0;
   while (written < records.size()) {
     const auto part = records.subspan(written, std::min(records.size() - written, kBatch));
-    batch_keys_.resize(part.size() * SLUICE_KEY_WORDS);
+    batch_keys_.resize(part.size() * object_.words());
     for (size_t i = 0; i < part.size(); ++i) {
-      std::copy_n(object_.records()[part[i]].key, SLUICE_KEY_WORDS, batch_keys_.data() + i * SLUICE_KEY_WORDS);
+      std::copy_n(object_.records()[part[i]].key, object_.words(), batch_keys_.data() + i * object_.words());
     }
     auto count = static_cast<uint32_t>(part.size());
     LIBBPF_OPTS(bpf_map_batch_opts, options);
@@ -272,7 +272,7 @@ void Subtables::Remove(uint32_t record) {
 void Subtables::Grow(Table& table, uint32_t slot, size_t members) {
   const auto wanted = std::max<uint64_t>(static_cast<uint64_t>(table.room) * kGrowth, members * 2);
   const auto room = static_cast<uint32_t>(std::min<uint64_t>(last_room_, wanted));
-  auto map = NewSubtable(room);
+  auto map = NewSubtable(object_.words(), room);
   if (!map) return;  // there is room yet; it is tried again, and reported when there is none
   table.next = std::make_shared<UniqueFd>(*std::move(map));
   table.next_room = room;

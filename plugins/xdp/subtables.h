@@ -25,7 +25,7 @@ class Subtables {
 
   // A slot with an empty subtable and this mask. Waits for the kernel where no spare is left. Errors: "too_many_masks",
   // those of creating a map.
-  Result<uint32_t> Take(const sluice_mask& mask);
+  Result<uint32_t> Take(const KeyWords& mask);
   // No reader may know of the slot any more, and no flow be in it.
   void Recycle(uint32_t slot);
 

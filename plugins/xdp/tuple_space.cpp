@@ -2,7 +2,7 @@
 #include "tuple_space.h"
 
 #include <algorithm>
-#include <cstring>
+#include <array>
 #include <string>
 #include <utility>
 
@@ -10,35 +10,31 @@
 
 namespace sluice::xdp {
 
-size_t TupleSpace::MaskHash::operator()(const sluice_mask& mask) const {
+size_t TupleSpace::MaskHash::operator()(const KeyWords& mask) const {
   uint64_t h = 0;
-  for (const uint64_t word : mask.words) h = (h ^ word) * 0x9e3779b97f4a7c15ULL + (h >> 29);
+  for (const uint64_t word : mask) h = (h ^ word) * 0x9e3779b97f4a7c15ULL + (h >> 29);
   return h ^ h >> 32;
 }
 
-bool TupleSpace::MaskEqual::operator()(const sluice_mask& a, const sluice_mask& b) const {
-  return std::memcmp(a.words, b.words, sizeof a.words) == 0;
-}
-
-TupleSpace::TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, const FlowTableOptions& options)
+TupleSpace::TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, JiffiesClock clock,
+                       const FlowTableOptions& options)
     : object_(object),
       reclaimer_(reclaimer),
       listener_(listener),
       records_(object.records()),
       subtables_(object, reclaimer, options.spare_subtables),
       order_(object, reclaimer, [this](uint32_t slot) { subtables_.Recycle(slot); }),
-      index_(object.records(), object.record_count()),
-      clock_(object.clock_fd()),
-      infos_(object.record_count()) {
-  for (uint32_t list = object.action_list_count(); list-- > 0;) free_lists_.push_back(list);
-}
+      index_(object.records(), object.words(), object.record_count()),
+      clock_(std::move(clock)),
+      edits_(static_cast<uint32_t>(object.edits().size())),
+      infos_(object.record_count()) {}
 
 TupleSpace::~TupleSpace() {
   if (!abandoned_) Flush();
 }
 
 FlowTable::Limits TupleSpace::limits() const {
-  return {object_.options().max_flows, SLUICE_MAX_MASKS, SLUICE_MAX_EDITS};
+  return {object_.options().max_flows, object_.meta().max_masks, object_.meta().max_edits};
 }
 
 FlowTable::Usage TupleSpace::usage() const {
@@ -63,7 +59,7 @@ Result<uint32_t> TupleSpace::NewRecord() {
 
 void TupleSpace::FreeRecord(uint32_t record) {
   sluice_record& r = records_[record];
-  if (r.n_edits > SLUICE_INLINE_EDITS) free_lists_.push_back(r.list);
+  if (r.n_edits != 0) edits_.Give(r.first_edit, r.n_edits);
   r.n_edits = 0;
   if (r.terminal == SLUICE_ACTION_GROUP) groups_.erase(record);
   infos_[record] = {};
@@ -77,25 +73,23 @@ Result<uint32_t> TupleSpace::WriteRecord(uint32_t slot, const KeyWords& key, uin
   if (!record) return record;
   sluice_record& r = records_[*record];
   const auto& edits = actions.edits;
-  if (edits.size() > SLUICE_INLINE_EDITS) {
-    if (free_lists_.empty() || edits.size() > SLUICE_MAX_EDITS) {
+  if (!edits.empty()) {
+    const auto first = edits_.Take(static_cast<uint32_t>(edits.size()));
+    if (!first) {
       free_records_.push_back(*record);
-      return Error{"table_full", "All " + std::to_string(object_.action_list_count()) +
-                                     " places for flows with more than " + std::to_string(SLUICE_INLINE_EDITS) +
-                                     " edits are in use"};
+      return Error{"table_full", "The port has room for " + std::to_string(object_.edits().size()) +
+                                     " edits (its max_edits), and no " + std::to_string(edits.size()) +
+                                     " of them next to each other are free"};
     }
-    r.list = free_lists_.back();
-    free_lists_.pop_back();
-    std::copy(edits.begin(), edits.end(), object_.action_lists()[r.list].edits);
-  } else {
-    std::copy(edits.begin(), edits.end(), r.edits);
+    r.first_edit = *first;
+    std::copy(edits.begin(), edits.end(), object_.edits().begin() + *first);
   }
-  r.n_edits = static_cast<uint8_t>(edits.size());
+  r.n_edits = static_cast<uint16_t>(edits.size());
   r.terminal = actions.terminal.type;
-  r.terminal_arg = actions.terminal.b;
+  r.terminal_arg = actions.terminal.arg;
   r.priority = priority;
   r.mask_slot = static_cast<uint16_t>(slot);
-  std::copy_n(key.begin(), SLUICE_KEY_WORDS, r.key);
+  std::copy_n(key.begin(), object_.words(), r.key);
   if (actions.group) groups_[*record] = actions.group;
   return record;
 }
@@ -137,17 +131,15 @@ void TupleSpace::FreeFlow(uint32_t id) {
 }
 
 Result<uint32_t> TupleSpace::SlotOf(const KeyWords& mask) {
-  sluice_mask words{};
-  std::copy_n(mask.begin(), SLUICE_KEY_WORDS, words.words);
-  if (const auto known = slots_.find(words); known != slots_.end()) return known->second;
-  auto slot = subtables_.Take(words);
+  if (const auto known = slots_.find(mask); known != slots_.end()) return known->second;
+  auto slot = subtables_.Take(mask);
   while (!slot && slot.error().reason == "too_many_masks") {
     // Masks without flows may be on their way out, or be made to go.
     Tidy();
-    if (order_.masks_in_use() >= SLUICE_MAX_MASKS || !reclaimer_.WaitOne()) return slot;
-    slot = subtables_.Take(words);
+    if (order_.masks_in_use() >= object_.meta().max_masks || !reclaimer_.WaitOne()) return slot;
+    slot = subtables_.Take(mask);
   }
-  if (slot) slots_.emplace(words, *slot);
+  if (slot) slots_.emplace(mask, *slot);
   return slot;
 }
 
@@ -162,7 +154,7 @@ Result<uint32_t> TupleSpace::Prepare(const FlowSpec& flow) {
   if (record) {
     ++live_;
   } else if (!order_.listed(*slot)) {  // the mask is new, and not wanted after all
-    slots_.erase(object_.masks()[*slot]);
+    slots_.erase(object_.mask(*slot));
     subtables_.Recycle(*slot);
   }
   return record;
@@ -297,25 +289,21 @@ Result<void> TupleSpace::Modify(FlowId id, const FlowSpec& flow) {
   const uint32_t old = flows_[id].record;
   const uint32_t slot = records_[old].mask_slot;
   KeyWords key{};
-  std::copy_n(records_[old].key, SLUICE_KEY_WORDS, key.begin());
+  std::copy_n(records_[old].key, object_.words(), key.begin());
   auto written = WriteRecord(slot, key, flow.priority, flow.actions);
   if (!written) return written.error();
   const uint32_t record = *written;
 
-  if (flows_[id].detached) {
-    Revive(record);
-  } else {
-    const bool outranks = order_.Add(slot, flow.priority);
-    Revive(record);
-    if (auto changed = Rechain(index_.Find(records_[old]), old, record); !changed) {
-      order_.Remove(slot, flow.priority);
-      Kill(record);
-      Retire({record, kNone, false});
-      return changed;
-    }
-    order_.Remove(slot, records_[old].priority);
-    if (outranks) order_.ForgetCache();
+  const bool outranks = order_.Add(slot, flow.priority);
+  Revive(record);
+  if (auto changed = Rechain(index_.Find(records_[old]), old, record); !changed) {
+    order_.Remove(slot, flow.priority);
+    Kill(record);
+    Retire({record, kNone, false});
+    return changed;
   }
+  order_.Remove(slot, records_[old].priority);
+  if (outranks) order_.ForgetCache();
   Kill(old);
   Retire({old, id, false});
   flows_[id].record = record;
@@ -328,18 +316,16 @@ void TupleSpace::Delete(FlowId id) {
   const Busy busy(*this);
   Flow& flow = flows_[id];
   const uint32_t record = flow.record;
-  if (!flow.detached) {
-    const uint32_t head = index_.Find(records_[record]);
-    if (auto done = Rechain(head, record, kNone); !done) {
-      // No memory to exchange the two in one step, so in two: packets miss in between.
-      const uint32_t heir = infos_[record].next;
-      subtables_.Remove(record);
-      index_.Erase(record);
-      if (auto entered = subtables_.Insert(heir); entered) index_.Insert(heir);
-    }
-    order_.Remove(records_[record].mask_slot, records_[record].priority);
-    --live_;
+  const uint32_t head = index_.Find(records_[record]);
+  if (auto done = Rechain(head, record, kNone); !done) {
+    // No memory to exchange the two in one step, so in two: packets miss in between.
+    const uint32_t heir = infos_[record].next;
+    subtables_.Remove(record);
+    index_.Erase(record);
+    if (auto entered = subtables_.Insert(heir); entered) index_.Insert(heir);
   }
+  order_.Remove(records_[record].mask_slot, records_[record].priority);
+  --live_;
   Kill(record);
   flow.live = false;
   Retire({record, id, true});
@@ -357,31 +343,40 @@ void TupleSpace::Flush() {
   }
 }
 
-Result<FlowId> TupleSpace::PutActions(const CompiledActions& actions, uint64_t cookie) {
-  const Busy busy(*this);
-  auto record = WriteRecord(0, KeyWords{}, 0, actions);
-  if (!record) return record.error();
-  Revive(*record);
-  const FlowId id = NewFlow(*record, cookie);
-  flows_[id].detached = true;
-  return id;
-}
-
-bool TupleSpace::FindRecord(uint32_t record, uint64_t& cookie) const {
-  if (record >= infos_.size()) return false;
+bool TupleSpace::FindRecord(uint32_t record, uint32_t gen, uint64_t& cookie) const {
+  if (record >= infos_.size() || records_[record].gen != gen) return false;
   const uint32_t flow = infos_[record].flow;
   if (flow == kNone || !flows_[flow].live) return false;
   cookie = flows_[flow].cookie;
   return true;
 }
 
-uint32_t TupleSpace::TerminalArg(uint32_t record) const {
-  return record < infos_.size() ? records_[record].terminal_arg : 0;
+// What a packet's search does (bpf/table_tuple_space.h), but that it may go on to the next of a chain.
+bool TupleSpace::Lookup(const KeyWords& key, const Accept& accept, uint64_t& cookie) const {
+  uint32_t best = kNone;
+  std::array<uint64_t, sizeof(sluice_record) / 8 + kMaxKeyWords> wanted{};
+  auto& like = *reinterpret_cast<sluice_record*>(wanted.data());
+  for (const auto& [mask, slot] : slots_) {
+    like.mask_slot = static_cast<uint16_t>(slot);
+    for (size_t i = 0; i < object_.words(); ++i) like.key[i] = key[i] & mask[i];
+    for (uint32_t at = index_.Find(like); at != KeyIndex::kNone; at = infos_[at].next) {
+      if (best != kNone && records_[at].priority <= records_[best].priority) break;
+      if (!accept(flows_[infos_[at].flow].cookie)) continue;
+      best = at;
+      break;
+    }
+  }
+  if (best == kNone) return false;
+  cookie = flows_[infos_[best].flow].cookie;
+  return true;
 }
 
 Result<std::unique_ptr<FlowTable>> MakeFlowTable(Object& object, Reclaimer& reclaimer, FlowTable::Listener& listener,
                                                  const FlowTableOptions& options) {
-  return std::unique_ptr<FlowTable>(std::make_unique<TupleSpace>(object, reclaimer, listener, options));
+  auto clock = JiffiesClock::Make();
+  if (!clock) return clock.error();
+  return std::unique_ptr<FlowTable>(
+      std::make_unique<TupleSpace>(object, reclaimer, listener, *std::move(clock), options));
 }
 
 }  // namespace sluice::xdp

@@ -9,6 +9,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "edit_space.h"
 #include "flow_table.h"
 #include "jiffies_clock.h"
 #include "key_index.h"
@@ -19,7 +20,8 @@ namespace sluice::xdp {
 
 class TupleSpace final : public FlowTable {
  public:
-  TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, const FlowTableOptions& options);
+  TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, JiffiesClock clock,
+             const FlowTableOptions& options);
   ~TupleSpace() override;
   TupleSpace(const TupleSpace&) = delete;
   TupleSpace& operator=(const TupleSpace&) = delete;
@@ -31,10 +33,8 @@ class TupleSpace final : public FlowTable {
   void Flush() override;
   void Abandon() override { abandoned_ = true; }
   void ForEachRecord(const OnRecord& call) const override;
-  Result<FlowId> PutActions(const CompiledActions& actions, uint64_t cookie) override;
-  [[nodiscard]] uint32_t RecordIndex(FlowId id) const override { return flows_[id].record; }
-  bool FindRecord(uint32_t record, uint64_t& cookie) const override;
-  [[nodiscard]] uint32_t TerminalArg(uint32_t record) const override;
+  bool FindRecord(uint32_t record, uint32_t gen, uint64_t& cookie) const override;
+  bool Lookup(const KeyWords& key, const Accept& accept, uint64_t& cookie) const override;
   void ForEachChangedStats(const std::function<void(uint64_t cookie, const FlowStatsDelta& delta)>& report) override;
   [[nodiscard]] Limits limits() const override;
   [[nodiscard]] Usage usage() const override;
@@ -43,10 +43,7 @@ class TupleSpace final : public FlowTable {
   static constexpr uint32_t kNone = UINT32_MAX;
 
   struct MaskHash {
-    size_t operator()(const sluice_mask& mask) const;
-  };
-  struct MaskEqual {
-    bool operator()(const sluice_mask& a, const sluice_mask& b) const;
+    size_t operator()(const KeyWords& mask) const;
   };
   // What user space knows of a record. Its place in `records` is this one's in infos_.
   struct Info {
@@ -58,8 +55,7 @@ class TupleSpace final : public FlowTable {
   struct Flow {
     uint32_t record = kNone;
     bool live = false;
-    bool detached = false;  // PutActions
-    bool changed = false;   // `counted` has something to report
+    bool changed = false;  // `counted` has something to report
     uint64_t cookie = 0;
     FlowStatsDelta counted;
     uint64_t used_jiffies = 0;
@@ -111,17 +107,17 @@ class TupleSpace final : public FlowTable {
   Object& object_;
   Reclaimer& reclaimer_;
   Listener& listener_;
-  sluice_record* records_;
+  Records records_;
   Subtables subtables_;
   MaskOrder order_;
   KeyIndex index_;
   JiffiesClock clock_;
-  std::unordered_map<sluice_mask, uint32_t, MaskHash, MaskEqual> slots_;
+  std::unordered_map<KeyWords, uint32_t, MaskHash> slots_;
 
   std::vector<Info> infos_;
   uint32_t never_used_ = 0;  // this record and those after it
   std::vector<uint32_t> free_records_;
-  std::vector<uint32_t> free_lists_;                                   // of `action_lists`
+  EditSpace edits_;
   std::unordered_map<uint32_t, std::shared_ptr<const Group>> groups_;  // by record
 
   std::vector<Flow> flows_;

@@ -100,7 +100,7 @@ void TupleSpace::ForEachChangedStats(const std::function<void(uint64_t cookie, c
 
 void TupleSpace::ForEachRecord(const OnRecord& call) const {
   for (const Flow& flow : flows_) {
-    if (!flow.live || flow.detached) continue;
+    if (!flow.live) continue;
     const Info& info = infos_[flow.record];
     call(flow.cookie, flow.record, info.packets, info.bytes);
   }
@@ -109,7 +109,7 @@ void TupleSpace::ForEachRecord(const OnRecord& call) const {
 void TupleSpace::Tidy() {
   order_.Tidy([this](uint32_t slot) {
     if (subtables_.busy(slot)) return false;
-    slots_.erase(object_.masks()[slot]);
+    slots_.erase(object_.mask(slot));
     return true;
   });
 }
