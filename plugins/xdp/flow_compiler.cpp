@@ -31,7 +31,7 @@ bool AnySet(const KeyMember& member, const KeyWords& words) {
 // Turns an action list into edits and one terminal.
 class ActionCompiler {
  public:
-  explicit ActionCompiler(Groups& groups) : groups_(groups) {}
+  ActionCompiler(Groups& groups, Wait wait) : groups_(groups), wait_(wait) {}
 
   Result<CompiledActions> Compile(const Actions& actions) {
     for (const Action& action : actions) {
@@ -106,7 +106,7 @@ class ActionCompiler {
     } else if (outputs_.size() == 1) {
       terminal.b = outputs_[0];
     } else if (outputs_.size() > 1) {
-      auto group = groups_.Acquire(outputs_);
+      auto group = groups_.Acquire(outputs_, wait_);
       if (!group) return group.error();
       compiled_.group = *std::move(group);
       terminal = {SLUICE_ACTION_GROUP, 0, 0, compiled_.group->index};
@@ -115,6 +115,7 @@ class ActionCompiler {
   }
 
   Groups& groups_;
+  Wait wait_;
   CompiledActions compiled_{{}, {SLUICE_ACTION_NONE, 0, 0, 0}, nullptr};
   std::vector<uint32_t> outputs_;
   const Action* late_edit_ = nullptr;
@@ -147,8 +148,8 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
   return compiled;
 }
 
-Result<CompiledActions> CompileActions(const Actions& actions, Groups& groups) {
-  return ActionCompiler(groups).Compile(actions);
+Result<CompiledActions> CompileActions(const Actions& actions, Groups& groups, Wait wait) {
+  return ActionCompiler(groups, wait).Compile(actions);
 }
 
 }  // namespace sluice::xdp

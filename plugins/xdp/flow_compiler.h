@@ -36,7 +36,7 @@ std::vector<std::string> SupportedActions();
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout);
 
 // Errors: "unsupported_action" (naming it by ActionName, and what is wrong), "no_such_port" (an output that `groups`
-// has no device for), and those of Groups::Acquire. Session thread.
-Result<CompiledActions> CompileActions(const Actions& actions, Groups& groups);
+// has no device for), and those of Groups::Acquire, which is what may wait. Session thread.
+Result<CompiledActions> CompileActions(const Actions& actions, Groups& groups, Wait wait = Wait::kAllowed);
 
 }  // namespace sluice::xdp

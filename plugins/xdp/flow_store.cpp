@@ -11,6 +11,9 @@ namespace sluice::xdp {
 namespace {
 
 constexpr size_t kMostQueued = 1024;
+constexpr size_t kMostParked = 65536;  // with more, everything waits
+constexpr size_t kRetriedTogether = 256;
+constexpr int kMostRetried = 4096;  // verdicts in one message
 
 uint64_t MonotonicNs() {
   timespec now{};
@@ -71,7 +74,7 @@ Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64
   }
   const auto actions = ParseActions(put.actions(), *ports_);
   if (!actions) return actions.error();
-  auto steps = CompileActions(*actions, *groups_);
+  auto steps = CompileActions(*actions, *groups_, Wait::kForbidden);
   if (!steps) return NameOutput(steps.error(), *actions, *ports_);
   return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps), 0};
 }
@@ -79,18 +82,28 @@ Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64
 void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply) {
   const auto ufid = Ufid::FromBytes(put.ufid());
   if (!ufid) return;  // the core does not send such
-  auto known = by_ufid_.find(*ufid);
+  if (parked_.size() >= kMostParked) Settle(reply);
+  const auto known = by_ufid_.find(*ufid);
   if (known != by_ufid_.end() && flows_[known->second].queued) Flush(reply);
-  known = by_ufid_.find(*ufid);
+  Supersede(*ufid, reply);
+  PutOrPark(put, *ufid, seq, parked_.NextTicket(), reply);
+}
 
+void FlowStore::PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket,
+                          v1::FromPlugin& reply) {
   std::vector<uint64_t> targets;
   auto spec = Compile(put, targets);
-  if (!spec) {
-    if (known != by_ufid_.end()) Withdraw(known->second);
-    AddRefusal(reply, *ufid, put.instance(), seq, spec.error());
+  if (!spec && IsNotYet(spec.error())) {
+    Park(put, ufid, seq, ticket);
     return;
   }
-  Queued queued{0, seq, std::move(*spec), std::move(targets), {}, {}, {}, false};
+  const auto known = by_ufid_.find(ufid);
+  if (!spec) {
+    if (known != by_ufid_.end()) Withdraw(known->second);
+    AddRefusal(reply, ufid, put.instance(), seq, spec.error());
+    return;
+  }
+  Queued queued{&put, ticket, 0, seq, std::move(*spec), std::move(targets), {}, {}, {}};
   if (known != by_ufid_.end()) {
     queued.old_flow = known->second;
     queued.old = std::exchange(flows_[known->second].placements, {});
@@ -100,8 +113,8 @@ void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& repl
     queued.flow = known->second;
   } else {
     if (known != by_ufid_.end()) flows_[known->second].linked = false;
-    queued.flow = NewFlow(*ufid, put.instance());
-    by_ufid_[*ufid] = queued.flow;
+    queued.flow = NewFlow(ufid, put.instance());
+    by_ufid_[ufid] = queued.flow;
   }
   Flow& flow = flows_[queued.flow];
   flow.queued = true;
@@ -130,11 +143,13 @@ void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
   std::vector<FlowSpec> specs;
   specs.reserve(queued.size());
   for (const size_t i : queued) specs.push_back(queue_[i].spec);
-  const auto results = port.table().PutMany(specs);
+  const auto results = port.table().TryPutMany(specs);
   for (size_t i = 0; i < queued.size(); ++i) {
     Queued& put = queue_[queued[i]];
     if (results[i]) {
       flows_[put.flow].placements.push_back({port.serial(), *results[i]});
+    } else if (IsNotYet(results[i].error())) {
+      put.not_yet = true;
     } else if (!put.failed) {
       put.failed = true;
       put.error = results[i].error();
@@ -144,6 +159,10 @@ void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
 }
 
 void FlowStore::Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply) {
+  if (put.not_yet && !put.failed) {
+    Unqueue(put);
+    return;
+  }
   flows_[put.flow].queued = false;
   if (put.old_flow) {
     flows_[*put.old_flow].queued = false;
@@ -161,10 +180,70 @@ void FlowStore::Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply) {
   verdict.set_time_ns(now_ns);
 }
 
+void FlowStore::Unqueue(Queued& put) {
+  const Ufid ufid = flows_[put.flow].ufid;
+  flows_[put.flow].queued = false;
+  Retire(put.flow, std::exchange(flows_[put.flow].placements, {}));
+  if (put.old_flow) {
+    Flow& old = flows_[*put.old_flow];
+    old.queued = false;
+    old.linked = true;
+    old.placements = std::move(put.old);
+    by_ufid_[ufid] = *put.old_flow;
+  } else {
+    by_ufid_.erase(ufid);
+  }
+  if (put.old_flow != put.flow) {
+    flows_[put.flow].linked = false;
+    FreeIfDone(put.flow);
+  }
+  Park(*put.put, ufid, put.seq, put.ticket);
+}
+
+void FlowStore::Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket) {
+  parked_.Add({ufid, put, seq, ticket});
+  // What it is to replace is wanted until then.
+  const auto known = by_ufid_.find(ufid);
+  if (known != by_ufid_.end()) flows_[known->second].stale = false;
+}
+
+void FlowStore::Supersede(const Ufid& ufid, v1::FromPlugin& reply) {
+  const auto parked = parked_.Take(ufid);
+  if (!parked) return;
+  AddRefusal(reply, ufid, parked->put.instance(), parked->seq,
+             {"superseded", "A later change of the flow came before this one was in"});
+}
+
+bool FlowStore::Retry(v1::FromPlugin& reply, bool anyhow) {
+  Flush(reply);
+  if (parked_.empty() || (!anyhow && reclaimer_->called_back() == retried_at_)) return false;
+  retried_at_ = reclaimer_->called_back();
+  const int before = reply.verdicts_size();
+  for (uint64_t from = 0;;) {
+    const auto puts = parked_.TakeFrom(from, kRetriedTogether);
+    if (puts.empty()) return false;
+    from = puts.back().ticket + 1;
+    const size_t left = parked_.size();
+    for (const ParkedPut& put : puts) PutOrPark(put.put, put.ufid, put.seq, put.ticket, reply);
+    Flush(reply);
+    // When the oldest cannot go on, nor can those that wait behind them for the same.
+    if (parked_.size() == left + puts.size()) return false;
+    if (reply.verdicts_size() - before >= kMostRetried) break;
+  }
+  retried_at_ = 0;
+  return true;
+}
+
+void FlowStore::Settle(v1::FromPlugin& reply) {
+  while (Retry(reply, true) || (!parked_.empty() && reclaimer_->WaitOne())) {
+  }
+}
+
 void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& reply) {
   const auto ufid = Ufid::FromBytes(del.ufid());
   if (!ufid) return;
   Flush(reply);
+  Supersede(*ufid, reply);
   const auto known = by_ufid_.find(*ufid);
   if (known == by_ufid_.end() || flows_[known->second].instance != del.instance()) {
     to_tell_.push_back({*ufid, del.instance(), seq, true, {}});  // not here: gone already
@@ -234,13 +313,14 @@ void FlowStore::OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) {
   FreeIfDone(static_cast<uint32_t>(cookie));
 }
 
-void FlowStore::BeforeClose(Port& port, Reclaimer& reclaimer) {
-  reclaimer.Drain();  // all that we deleted is told: what is told from now on is the table's own doing
+void FlowStore::BeforeClose(Port& port) {
+  reclaimer_->Drain();  // all that we deleted is told: what is told from now on is the table's own doing
   CollectStats(port);
   closing_ = true;
 }
 
 void FlowStore::MarkStale() {
+  parked_.Clear();
   for (const auto& [ufid, index] : by_ufid_) flows_[index].stale = true;
 }
 

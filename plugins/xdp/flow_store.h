@@ -3,7 +3,7 @@
 //
 // A flow whose in_port is named is in that port's table; one without, in the tables of all ports. It is installed when
 // it is in all of them, and in none of them if one refuses. A change puts the new before it deletes the old, so that
-// packets always meet one of the two.
+// packets always meet one of the two. What has to wait for the kernel is parked, and the rest goes past it.
 #pragma once
 
 #include <cstdint>
@@ -19,6 +19,7 @@
 #include "flow_table.h"
 #include "groups.h"
 #include "kept_counts.h"
+#include "parked_puts.h"
 #include "ports.h"
 #include "sluice/sluice.pb.h"
 #include "sluice/ufid.h"
@@ -28,20 +29,33 @@ namespace sluice::xdp {
 // Session thread.
 class FlowStore : public FlowTable::Listener {
  public:
-  // None is touched before Start; both must outlive the store's use.
+  // None is touched before Start; all must outlive the store's use.
   FlowStore() = default;
-  void Start(Ports& ports, Groups& groups, const KeyLayout& layout) {
+  void Start(Ports& ports, Groups& groups, Reclaimer& reclaimer, const KeyLayout& layout) {
     ports_ = &ports;
     groups_ = &groups;
+    reclaimer_ = &reclaimer;
     layout_ = layout;
   }
 
-  // Several in a row are installed together, by Flush at the latest; verdicts go into `reply`.
+  // Several in a row are installed together, by Flush at the latest, and `put` must be there until then; verdicts go
+  // into `reply`. A put that has to wait for the kernel (a mask or a set of outputs that is new, when no spare is left)
+  // is parked, and what it replaces stays in the datapath; its verdict comes from Retry. A later change of the same
+  // flow supersedes it: the verdict is a refusal, "superseded".
   void Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply);
   void Flush(v1::FromPlugin& reply);
+  // Tries what is parked, if the Reclaimer has called back since the last time, or `anyhow`. True: more might be done
+  // at once, but `reply` is full.
+  bool Retry(v1::FromPlugin& reply, bool anyhow = false);
+  // Waits until nothing is parked.
+  void Settle(v1::FromPlugin& reply);
+  [[nodiscard]] const ParkedPuts& parked() const { return parked_; }
+  // For HasBefore of parked(): stands after all puts so far.
+  uint64_t NextTicket() { return parked_.NextTicket(); }
   // The verdict `deleted` follows through Tell, when no packet can have the flow any more.
   void Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& reply);
 
+  // Forgets what is parked.
   void MarkStale();
   void WithdrawStale();
   void WithdrawAll();
@@ -50,7 +64,7 @@ class FlowStore : public FlowTable::Listener {
   void CollectStats();
   void CollectStats(Port& port);
   // Around a port's end. Its table deletes all its flows: that is not our doing, and no confirmation hangs on it.
-  void BeforeClose(Port& port, Reclaimer& reclaimer);
+  void BeforeClose(Port& port);
   void AfterClose() { closing_ = false; }
   // What the next plugin needs to go on with what a kept port counts.
   [[nodiscard]] std::vector<KeptFlow> FlowsToKeep(const Port& port) const;
@@ -84,6 +98,8 @@ class FlowStore : public FlowTable::Listener {
   };
   // A put that waits for Flush.
   struct Queued {
+    const v1::FlowState* put;
+    uint64_t ticket;
     uint32_t flow;
     uint64_t seq;
     FlowSpec spec;
@@ -92,6 +108,7 @@ class FlowStore : public FlowTable::Listener {
     std::optional<uint32_t> old_flow;  // whose they are
     Error error;                       // of the first table that refused
     bool failed = false;
+    bool not_yet = false;  // for a table at least
   };
   struct ToTell {
     Ufid ufid;
@@ -102,8 +119,13 @@ class FlowStore : public FlowTable::Listener {
   };
 
   Result<FlowSpec> Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const;
+  void PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket, v1::FromPlugin& reply);
+  // A later change of the flow is here: one that is parked will not be.
+  void Supersede(const Ufid& ufid, v1::FromPlugin& reply);
+  void Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket);
+  // As if it had not been queued.
+  void Unqueue(Queued& put);
   uint32_t NewFlow(const Ufid& ufid, uint64_t instance);
-  void Free(uint32_t index);
   void Retire(uint32_t flow, const std::vector<Placement>& placements);
   // Removes it from the tables and from by_ufid_; tells `deleted` in the end if confirm is set.
   void Withdraw(uint32_t index);
@@ -120,11 +142,14 @@ class FlowStore : public FlowTable::Listener {
 
   Ports* ports_ = nullptr;
   Groups* groups_ = nullptr;
+  Reclaimer* reclaimer_ = nullptr;
   KeyLayout layout_;
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
   std::unordered_map<Ufid, uint32_t> by_ufid_;
   std::vector<Queued> queue_;
+  ParkedPuts parked_;
+  uint64_t retried_at_ = 0;  // Reclaimer::called_back()
   std::deque<ToTell> to_tell_;
   bool closing_ = false;
 };
