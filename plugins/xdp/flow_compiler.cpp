@@ -46,7 +46,7 @@ std::optional<Terminal> SimpleTerminal(const Actions& actions) {
 // Turns an action list into edits and one terminal.
 class ActionCompiler {
  public:
-  ActionCompiler(const ObjectMeta& meta, Groups& groups) : meta_(meta), groups_(groups) {
+  ActionCompiler(const ObjectMeta& meta, Groups& groups, Wait wait) : meta_(meta), groups_(groups), wait_(wait) {
     compiled_.terminal.type = SLUICE_ACTION_NONE;
   }
 
@@ -164,7 +164,7 @@ class ActionCompiler {
     } else if (outputs_.size() == 1) {
       terminal.arg = outputs_[0];
     } else if (outputs_.size() > 1) {
-      auto group = groups_.Acquire(outputs_);
+      auto group = groups_.Acquire(outputs_, wait_);
       if (!group) return group.error();
       compiled_.group = *std::move(group);
       terminal = {SLUICE_ACTION_GROUP, compiled_.group->index};
@@ -174,6 +174,7 @@ class ActionCompiler {
 
   const ObjectMeta& meta_;
   Groups& groups_;
+  Wait wait_;
   CompiledActions compiled_;
   std::vector<uint32_t> outputs_;
   const Action* late_edit_ = nullptr;
@@ -256,8 +257,8 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
   return compiled;
 }
 
-Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups) {
-  return ActionCompiler(meta, groups).Compile(actions);
+Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups, Wait wait) {
+  return ActionCompiler(meta, groups, wait).Compile(actions);
 }
 
 KeyWords PacketKey(const FlowKeyBytes& values, uint64_t present, const KeyLayout& layout) {

@@ -44,8 +44,9 @@ std::vector<std::string> SupportedActions(const ObjectMeta& meta);
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout);
 
 // Errors: "unsupported_action" (naming it by ActionName, and what is wrong), "no_such_port" (an output that `groups`
-// has no device for), and those of Groups::Acquire. Session thread.
-Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups);
+// has no device for), and those of Groups::Acquire, which is what may wait. Session thread.
+Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups,
+                                       Wait wait = Wait::kAllowed);
 
 // The key that a packet with these values has in the object's layout. `values` is as FlowKeyBytes.
 KeyWords PacketKey(const FlowKeyBytes& values, uint64_t present, const KeyLayout& layout);

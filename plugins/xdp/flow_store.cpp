@@ -5,12 +5,15 @@
 #include <ctime>
 #include <utility>
 
-#include "sluice/flow_text.h"
+#include "flow_compiler.h"
 
 namespace sluice::xdp {
 namespace {
 
 constexpr size_t kMostQueued = 1024;
+constexpr size_t kMostParked = 65536;  // with more, everything waits
+constexpr size_t kRetriedTogether = 256;
+constexpr int kMostRetried = 4096;  // verdicts in one message
 
 uint64_t MonotonicNs() {
   timespec now{};
@@ -37,60 +40,32 @@ void AddRefusal(v1::FromPlugin& reply, const Ufid& ufid, uint64_t instance, uint
   verdict.set_time_ns(MonotonicNs());
 }
 
-// The compiler knows numbers only: says by name which output has no device.
-Error NameOutput(Error error, const Actions& actions, const Ports& ports) {
-  if (error.reason != "no_such_port") return error;
-  for (const auto& action : actions) {
-    const auto* output = std::get_if<Output>(&action);
-    if (output == nullptr || ports.ByNumber(output->port) != nullptr) continue;
-    const auto name = ports.Name(output->port);
-    if (name) error.detail = "output " + *name + " has no device at present";
-    break;
-  }
-  return error;
-}
-
 }  // namespace
-
-Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const {
-  const auto match = Match::Unpack(put.packed_match());
-  if (!match) return match.error();
-  const auto compiled = CompileMatch(*match, layout_);
-  if (!compiled) return compiled.error();
-  if (compiled->in_port) {
-    const Port* port = ports_->ByNumber(*compiled->in_port);
-    if (port == nullptr) {
-      const auto name = ports_->Name(*compiled->in_port);
-      return Error{"no_such_port", name ? "in_port " + *name + " has no device at present"
-                                        : "in_port " + std::to_string(*compiled->in_port) + " is not a port of XDP's"};
-    }
-    targets.push_back(port->serial());
-  } else {
-    ports_->ForEach([&](const Port& port) { targets.push_back(port.serial()); });
-    if (targets.empty()) return Error{"no_such_port", "there is no port yet"};
-  }
-  const auto actions = ParseActions(put.actions(), *ports_);
-  if (!actions) return actions.error();
-  auto steps = CompileActions(*actions, *groups_);
-  if (!steps) return NameOutput(steps.error(), *actions, *ports_);
-  return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps), 0};
-}
 
 void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply) {
   const auto ufid = Ufid::FromBytes(put.ufid());
   if (!ufid) return;  // the core does not send such
-  auto known = by_ufid_.find(*ufid);
+  if (parked_.size() >= kMostParked) Settle(reply);
+  const auto known = by_ufid_.find(*ufid);
   if (known != by_ufid_.end() && flows_[known->second].queued) Flush(reply);
-  known = by_ufid_.find(*ufid);
+  Supersede(*ufid, reply);
+  PutOrPark(put, *ufid, seq, parked_.NextTicket(), reply);
+}
 
-  std::vector<uint64_t> targets;
-  auto spec = Compile(put, targets);
-  if (!spec) {
-    if (known != by_ufid_.end()) Withdraw(known->second);
-    AddRefusal(reply, *ufid, put.instance(), seq, spec.error());
+void FlowStore::PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket,
+                          v1::FromPlugin& reply) {
+  auto plan = planner_->Plan(put);
+  if (!plan && IsNotYet(plan.error())) {
+    Park(put, ufid, seq, ticket);
     return;
   }
-  Queued queued{0, seq, std::move(*spec), std::move(targets), {}, {}, {}, false};
+  const auto known = by_ufid_.find(ufid);
+  if (!plan) {
+    if (known != by_ufid_.end()) Withdraw(known->second);
+    AddRefusal(reply, ufid, put.instance(), seq, plan.error());
+    return;
+  }
+  Queued queued{&put, ticket, 0, seq, *std::move(plan), {}, {}, {}};
   if (known != by_ufid_.end()) {
     queued.old_flow = known->second;
     queued.old = std::exchange(flows_[known->second].placements, {});
@@ -100,13 +75,13 @@ void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& repl
     queued.flow = known->second;
   } else {
     if (known != by_ufid_.end()) flows_[known->second].linked = false;
-    queued.flow = NewFlow(*ufid, put.instance());
-    by_ufid_[*ufid] = queued.flow;
+    queued.flow = NewFlow(ufid, put.instance());
+    by_ufid_[ufid] = queued.flow;
   }
   Flow& flow = flows_[queued.flow];
   flow.queued = true;
   flow.stale = false;
-  queued.spec.cookie = CookieOf(queued.flow);
+  for (auto& target : queued.plan.targets) target.spec.cookie = CookieOf(queued.flow);
   queue_.push_back(std::move(queued));
   if (queue_.size() >= kMostQueued) Flush(reply);
 }
@@ -115,7 +90,7 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
   if (queue_.empty()) return;
   std::map<uint64_t, std::vector<size_t>> by_port;
   for (size_t i = 0; i < queue_.size(); ++i) {
-    for (const uint64_t serial : queue_[i].targets) by_port[serial].push_back(i);
+    for (const auto& target : queue_[i].plan.targets) by_port[target.port].push_back(i);
   }
   for (const auto& [serial, queued] : by_port) {
     Port* port = ports_->BySerial(serial);
@@ -129,42 +104,117 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
 void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
   std::vector<FlowSpec> specs;
   specs.reserve(queued.size());
-  for (const size_t i : queued) specs.push_back(queue_[i].spec);
-  const auto results = port.table().PutMany(specs);
+  for (const size_t i : queued) {
+    for (auto& target : queue_[i].plan.targets) {
+      if (target.port == port.serial()) specs.push_back(std::move(target.spec));
+    }
+  }
+  const auto results = port.table().TryPutMany(specs);
   for (size_t i = 0; i < queued.size(); ++i) {
     Queued& put = queue_[queued[i]];
     if (results[i]) {
       flows_[put.flow].placements.push_back({port.serial(), *results[i]});
+    } else if (IsNotYet(results[i].error())) {
+      put.not_yet = true;
     } else if (!put.failed) {
       put.failed = true;
       put.error = results[i].error();
-      if (put.targets.size() > 1) put.error.detail = "port " + ports_->NameOf(port) + ": " + put.error.detail;
+      if (put.plan.targets.size() > 1) put.error.detail = "port " + ports_->NameOf(port) + ": " + put.error.detail;
     }
   }
 }
 
 void FlowStore::Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply) {
+  if (put.not_yet && !put.failed) {
+    Unqueue(put);
+    return;
+  }
   flows_[put.flow].queued = false;
   if (put.old_flow) {
     flows_[*put.old_flow].queued = false;
     Retire(*put.old_flow, put.old);
     if (*put.old_flow != put.flow) FreeIfDone(*put.old_flow);
   }
-  const Flow& flow = flows_[put.flow];
+  Flow& flow = flows_[put.flow];
   if (put.failed) {
     AddRefusal(reply, flow.ufid, flow.instance, put.seq, put.error);
     Withdraw(put.flow);
     return;
   }
   v1::Verdict& verdict = AddVerdict(reply, flow.ufid, flow.instance, put.seq);
-  verdict.set_state(v1::INSTALLED);
   verdict.set_time_ns(now_ns);
+  flow.actions = std::move(put.plan.actions);
+  flow.match = std::move(put.plan.match);
+  verdict.set_state(put.plan.software ? v1::SOFTWARE : v1::INSTALLED);
+  if (!put.plan.software) return;
+  verdict.set_reason(put.plan.software->reason);
+  verdict.set_detail(put.plan.software->detail);
+}
+
+void FlowStore::Unqueue(Queued& put) {
+  const Ufid ufid = flows_[put.flow].ufid;
+  flows_[put.flow].queued = false;
+  Retire(put.flow, std::exchange(flows_[put.flow].placements, {}));
+  if (put.old_flow) {
+    Flow& old = flows_[*put.old_flow];
+    old.queued = false;
+    old.linked = true;
+    old.placements = std::move(put.old);
+    by_ufid_[ufid] = *put.old_flow;
+  } else {
+    by_ufid_.erase(ufid);
+  }
+  if (put.old_flow != put.flow) {
+    flows_[put.flow].linked = false;
+    FreeIfDone(put.flow);
+  }
+  Park(*put.put, ufid, put.seq, put.ticket);
+}
+
+void FlowStore::Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket) {
+  parked_.Add({ufid, put, seq, ticket});
+  // What it is to replace is wanted until then.
+  const auto known = by_ufid_.find(ufid);
+  if (known != by_ufid_.end()) flows_[known->second].stale = false;
+}
+
+void FlowStore::Supersede(const Ufid& ufid, v1::FromPlugin& reply) {
+  const auto parked = parked_.Take(ufid);
+  if (!parked) return;
+  AddRefusal(reply, ufid, parked->put.instance(), parked->seq,
+             {"superseded", "A later change of the flow came before this one was in"});
+}
+
+bool FlowStore::Retry(v1::FromPlugin& reply, bool anyhow) {
+  Flush(reply);
+  if (parked_.empty() || (!anyhow && reclaimer_->called_back() == retried_at_)) return false;
+  retried_at_ = reclaimer_->called_back();
+  const int before = reply.verdicts_size();
+  for (uint64_t from = 0;;) {
+    const auto puts = parked_.TakeFrom(from, kRetriedTogether);
+    if (puts.empty()) return false;
+    from = puts.back().ticket + 1;
+    const size_t left = parked_.size();
+    for (const ParkedPut& put : puts) PutOrPark(put.put, put.ufid, put.seq, put.ticket, reply);
+    Flush(reply);
+    // When the oldest cannot go on, nor can those that wait behind them for the same.
+    if (parked_.size() == left + puts.size()) return false;
+    if (reply.verdicts_size() - before >= kMostRetried) break;
+  }
+  retried_at_ = 0;
+  return true;
+}
+
+void FlowStore::Settle(v1::FromPlugin& reply) {
+  while (Retry(reply, true) || (!parked_.empty() && reclaimer_->WaitOne())) {
+  }
 }
 
 void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& reply) {
   const auto ufid = Ufid::FromBytes(del.ufid());
   if (!ufid) return;
   Flush(reply);
+  Supersede(*ufid, reply);
   const auto known = by_ufid_.find(*ufid);
   if (known == by_ufid_.end() || flows_[known->second].instance != del.instance()) {
     to_tell_.push_back({*ufid, del.instance(), seq, true, {}});  // not here: gone already
@@ -210,6 +260,7 @@ uint32_t FlowStore::NewFlow(const Ufid& ufid, uint64_t instance) {
 void FlowStore::FreeIfDone(uint32_t index) {
   const Flow& flow = flows_[index];
   if (flow.linked || flow.queued || flow.retiring != 0) return;
+  AddStats(flow, flow.counted);
   if (flow.confirm) to_tell_.push_back({flow.ufid, flow.instance, flow.del_seq, true, {}});
   const uint32_t generation = flow.generation + 1;
   flows_[index] = Flow{};
@@ -228,19 +279,20 @@ const FlowStore::Flow* FlowStore::FlowOf(uint64_t cookie) const { return const_c
 void FlowStore::OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) {
   Flow* flow = FlowOf(cookie);
   if (flow == nullptr) return;
-  AddStats(*flow, rest);
+  if (flow->match == nullptr) AddStats(*flow, rest);
   if (closing_ || flow->retiring == 0) return;
   --flow->retiring;
   FreeIfDone(static_cast<uint32_t>(cookie));
 }
 
-void FlowStore::BeforeClose(Port& port, Reclaimer& reclaimer) {
-  reclaimer.Drain();  // all that we deleted is told: what is told from now on is the table's own doing
+void FlowStore::BeforeClose(Port& port) {
+  reclaimer_->Drain();  // all that we deleted is told: what is told from now on is the table's own doing
   CollectStats(port);
   closing_ = true;
 }
 
 void FlowStore::MarkStale() {
+  parked_.Clear();
   for (const auto& [ufid, index] : by_ufid_) flows_[index].stale = true;
 }
 
@@ -263,13 +315,17 @@ void FlowStore::AddStats(const Flow& flow, const FlowStatsDelta& delta) {
 }
 
 void FlowStore::CollectStats() {
+  for (const uint64_t cookie : std::exchange(counted_, {})) {
+    if (Flow* flow = FlowOf(cookie)) AddStats(*flow, std::exchange(flow->counted, {}));
+  }
   ports_->ForEach([&](Port& port) { CollectStats(port); });
 }
 
 void FlowStore::CollectStats(Port& port) {
   port.table().ForEachChangedStats([&](uint64_t cookie, const FlowStatsDelta& delta) {
     const Flow* flow = FlowOf(cookie);
-    if (flow != nullptr) AddStats(*flow, delta);
+    // Of packets that came up, some are the flow's: CountInSoftware.
+    if (flow != nullptr && flow->match == nullptr) AddStats(*flow, delta);
   });
 }
 
@@ -309,11 +365,33 @@ bool FlowStore::Tell(v1::FromPlugin& out, size_t most) {
   return !to_tell_.empty();
 }
 
-std::optional<Ufid> FlowStore::FlowOfRecord(Port& port, uint32_t record) const {
+std::optional<FlowStore::Taker> FlowStore::FindRecord(Port& port, const sluice_upcall_meta& meta) const {
   uint64_t cookie = 0;
-  if (!port.table().FindRecord(record, cookie)) return std::nullopt;
+  if (!port.table().FindRecord(meta.record, meta.gen, cookie)) return std::nullopt;
   const Flow* flow = FlowOf(cookie);
-  return flow == nullptr ? std::nullopt : std::optional(flow->ufid);
+  return flow == nullptr ? std::nullopt : std::optional(Taker{cookie, flow->ufid, flow->actions});
+}
+
+std::optional<FlowStore::Taker> FlowStore::Lookup(Port& port, const soft::Parsed& packet) const {
+  if (packet.malformed != soft::Malformed::kNo) return std::nullopt;
+  const KeyWords key = PacketKey(packet.key, packet.present, port.meta().key);
+  const auto accept = [&](uint64_t cookie) {
+    const Flow* flow = FlowOf(cookie);
+    return flow != nullptr && (flow->match == nullptr || soft::Matches(*flow->match, packet));
+  };
+  uint64_t cookie = 0;
+  if (!port.table().Lookup(key, accept, cookie)) return std::nullopt;
+  const Flow* flow = FlowOf(cookie);
+  return Taker{cookie, flow->ufid, flow->actions};
+}
+
+void FlowStore::CountInSoftware(uint64_t cookie, size_t bytes, uint16_t tcp_flags) {
+  Flow* flow = FlowOf(cookie);
+  if (flow == nullptr) return;
+  if (flow->counted.packets++ == 0) counted_.push_back(cookie);
+  flow->counted.bytes += bytes;
+  flow->counted.tcp_flags |= tcp_flags;
+  flow->counted.used_ns = MonotonicNs();
 }
 
 }  // namespace sluice::xdp

@@ -3,7 +3,7 @@
 //
 // A flow whose in_port is named is in that port's table; one without, in the tables of all ports. It is installed when
 // it is in all of them, and in none of them if one refuses. A change puts the new before it deletes the old, so that
-// packets always meet one of the two.
+// packets always meet one of the two. What has to wait for the kernel is parked, and the rest goes past it.
 #pragma once
 
 #include <cstdint>
@@ -15,33 +15,47 @@
 #include <unordered_map>
 #include <vector>
 
-#include "flow_compiler.h"
+#include "flow_plan.h"
 #include "flow_table.h"
-#include "groups.h"
 #include "kept_counts.h"
+#include "parked_puts.h"
 #include "ports.h"
 #include "sluice/sluice.pb.h"
 #include "sluice/ufid.h"
+#include "soft/packet.h"
+#include "upcall.h"
 
 namespace sluice::xdp {
 
 // Session thread.
 class FlowStore : public FlowTable::Listener {
  public:
-  // None is touched before Start; both must outlive the store's use.
+  // None is touched before Start; all must outlive the store's use.
   FlowStore() = default;
-  void Start(Ports& ports, Groups& groups, const KeyLayout& layout) {
+  void Start(Ports& ports, FlowPlanner& planner, Reclaimer& reclaimer) {
     ports_ = &ports;
-    groups_ = &groups;
-    layout_ = layout;
+    planner_ = &planner;
+    reclaimer_ = &reclaimer;
   }
 
-  // Several in a row are installed together, by Flush at the latest; verdicts go into `reply`.
+  // Several in a row are installed together, by Flush at the latest, and `put` must be there until then; verdicts go
+  // into `reply`. A put that has to wait for the kernel (a mask or a set of outputs that is new, when no spare is left)
+  // is parked, and what it replaces stays in the datapath; its verdict comes from Retry. A later change of the same
+  // flow supersedes it: the verdict is a refusal, "superseded".
   void Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply);
   void Flush(v1::FromPlugin& reply);
+  // Tries what is parked, if the Reclaimer has called back since the last time, or `anyhow`. True: more might be done
+  // at once, but `reply` is full.
+  bool Retry(v1::FromPlugin& reply, bool anyhow = false);
+  // Waits until nothing is parked.
+  void Settle(v1::FromPlugin& reply);
+  [[nodiscard]] const ParkedPuts& parked() const { return parked_; }
+  // For HasBefore of parked(): stands after all puts so far.
+  uint64_t NextTicket() { return parked_.NextTicket(); }
   // The verdict `deleted` follows through Tell, when no packet can have the flow any more.
   void Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& reply);
 
+  // Forgets what is parked.
   void MarkStale();
   void WithdrawStale();
   void WithdrawAll();
@@ -50,7 +64,7 @@ class FlowStore : public FlowTable::Listener {
   void CollectStats();
   void CollectStats(Port& port);
   // Around a port's end. Its table deletes all its flows: that is not our doing, and no confirmation hangs on it.
-  void BeforeClose(Port& port, Reclaimer& reclaimer);
+  void BeforeClose(Port& port);
   void AfterClose() { closing_ = false; }
   // What the next plugin needs to go on with what a kept port counts.
   [[nodiscard]] std::vector<KeptFlow> FlowsToKeep(const Port& port) const;
@@ -59,8 +73,18 @@ class FlowStore : public FlowTable::Listener {
   bool Tell(v1::FromPlugin& out, size_t most);
   [[nodiscard]] bool HasMoreToTell() const { return !to_tell_.empty(); }
 
-  // The flow whose actions sent an upcall.
-  [[nodiscard]] std::optional<Ufid> FlowOfRecord(Port& port, uint32_t record) const;
+  // A flow that a packet in user space has.
+  struct Taker {
+    uint64_t cookie;
+    Ufid ufid;
+    std::shared_ptr<const Actions> actions;
+  };
+  // The one whose record sent the packet up; nullopt where it has changed or gone since.
+  [[nodiscard]] std::optional<Taker> FindRecord(Port& port, const sluice_upcall_meta& meta) const;
+  // The one that a packet which came in on `port` has now.
+  [[nodiscard]] std::optional<Taker> Lookup(Port& port, const soft::Parsed& packet) const;
+  // A packet that the datapath has not counted. `tcp_flags` in host order.
+  void CountInSoftware(uint64_t cookie, size_t bytes, uint16_t tcp_flags);
   [[nodiscard]] size_t size() const { return by_ufid_.size(); }
 
   void OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) override;
@@ -81,17 +105,22 @@ class FlowStore : public FlowTable::Listener {
     bool stale = false;
     bool confirm = false;  // when the last placement is reclaimed, tell that it is deleted
     std::vector<Placement> placements;
+    std::shared_ptr<const Actions> actions;
+    std::shared_ptr<const Match> match;  // where its records take more packets than it (FlowPlan)
+    FlowStatsDelta counted;              // in software, not told yet
   };
   // A put that waits for Flush.
   struct Queued {
+    const v1::FlowState* put;
+    uint64_t ticket;
     uint32_t flow;
     uint64_t seq;
-    FlowSpec spec;
-    std::vector<uint64_t> targets;     // ports' serials
+    FlowPlan plan;
     std::vector<Placement> old;        // to be deleted afterwards
     std::optional<uint32_t> old_flow;  // whose they are
     Error error;                       // of the first table that refused
     bool failed = false;
+    bool not_yet = false;  // for a table at least
   };
   struct ToTell {
     Ufid ufid;
@@ -101,9 +130,13 @@ class FlowStore : public FlowTable::Listener {
     FlowStatsDelta delta;
   };
 
-  Result<FlowSpec> Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const;
+  void PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket, v1::FromPlugin& reply);
+  // A later change of the flow is here: one that is parked will not be.
+  void Supersede(const Ufid& ufid, v1::FromPlugin& reply);
+  void Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket);
+  // As if it had not been queued.
+  void Unqueue(Queued& put);
   uint32_t NewFlow(const Ufid& ufid, uint64_t instance);
-  void Free(uint32_t index);
   void Retire(uint32_t flow, const std::vector<Placement>& placements);
   // Removes it from the tables and from by_ufid_; tells `deleted` in the end if confirm is set.
   void Withdraw(uint32_t index);
@@ -119,13 +152,16 @@ class FlowStore : public FlowTable::Listener {
   [[nodiscard]] const Flow* FlowOf(uint64_t cookie) const;
 
   Ports* ports_ = nullptr;
-  Groups* groups_ = nullptr;
-  KeyLayout layout_;
+  FlowPlanner* planner_ = nullptr;
+  Reclaimer* reclaimer_ = nullptr;
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
   std::unordered_map<Ufid, uint32_t> by_ufid_;
   std::vector<Queued> queue_;
+  ParkedPuts parked_;
+  uint64_t retried_at_ = 0;  // Reclaimer::called_back()
   std::deque<ToTell> to_tell_;
+  std::vector<uint64_t> counted_;  // cookies of flows that have something in Flow::counted
   bool closing_ = false;
 };
 

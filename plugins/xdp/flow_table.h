@@ -2,7 +2,7 @@
 // The flows of one port, in the maps of its object. What knows how these are laid out is behind this interface.
 //
 // All calls come from one thread, the session's, and so do the calls to the Listener. Nothing waits for the kernel's
-// readers but where it says so.
+// readers but where it says so; the calls whose names begin with Try never do.
 #pragma once
 
 #include <cstdint>
@@ -15,6 +15,7 @@
 #include "object.h"
 #include "reclaimer.h"
 #include "sluice/error.h"
+#include "wait.h"
 
 namespace sluice::xdp {
 
@@ -71,6 +72,8 @@ class FlowTable {
 
   // Many at once, with fewer system calls. One result for each, in order; those that failed are not in the table.
   virtual std::vector<Result<FlowId>> PutMany(std::span<const FlowSpec> flows) = 0;
+  // Where PutMany would wait, the flow is not put and its error is NotYet (wait.h).
+  virtual std::vector<Result<FlowId>> TryPutMany(std::span<const FlowSpec> flows) = 0;
 
   // Other actions, priority or cookie for the same key and mask (`flow.key` and `flow.mask` are not looked at). Packets
   // see the old or the new flow, never none. The flow's statistics go on. Errors: as for Put; the old flow is still

@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <string>
+#include <utility>
 
 #include "action.h"
 #include "inner_maps.h"
@@ -17,6 +18,7 @@ namespace sluice::xdp {
 namespace {
 
 constexpr uint32_t kFloodPorts = 64;  // room in the first flood group
+constexpr size_t kHurry = 64;         // groups made at once for those who wait for one
 
 Result<UniqueFd> NewDevmap(const char* name, uint32_t entries) {
   UniqueFd fd(bpf_map_create(BPF_MAP_TYPE_DEVMAP, name, 4, 4, entries, nullptr));
@@ -42,8 +44,10 @@ struct Groups::State {
   UniqueFd outer;
   std::vector<Slot> slots;
   std::vector<uint32_t> spares;  // slots with an empty devmap
-  uint32_t never_used = 1;       // this one and those after it; 0 is the flood group
+  std::vector<uint32_t> unused;  // slots without a devmap
+  std::vector<size_t> wanted;    // sizes of sets that found no slot
   bool refilling = false;
+  Result<void> refill_result;  // an error is for the first who then finds no slot
   std::map<std::vector<uint32_t>, std::weak_ptr<const Group>> in_use;
 
   void Release(const Group& group) {
@@ -53,6 +57,14 @@ struct Groups::State {
     in_use.erase(group.ports);
     spares.push_back(group.index);
   }
+};
+
+struct Groups::Refilling {
+  std::vector<uint32_t> indexes;
+  std::vector<uint32_t> rooms;
+  std::vector<InnerMap> maps;
+  Result<void> result;
+  bool awaited = false;  // somebody was told to come again
 };
 
 Groups::Groups(Reclaimer& reclaimer, Options options)
@@ -78,6 +90,7 @@ Result<void> Groups::CreateMaps() {
   state_->outer = UniqueFd(bpf_map_create(BPF_MAP_TYPE_ARRAY_OF_MAPS, "groups", 4, 4, options_.max_groups, &options));
   if (!state_->outer) return SystemErrorNeeding("Creating a BPF map of devmaps", errno, {kCapBpf, kCapNetAdmin});
   state_->slots.resize(options_.max_groups);
+  for (uint32_t index = options_.max_groups; index-- > SLUICE_GROUP_FLOOD + 1;) state_->unused.push_back(index);
   state_->slots[SLUICE_GROUP_FLOOD] = {*std::move(flood), kFloodPorts, {}};
   const uint32_t key = SLUICE_GROUP_FLOOD;
   const int fd = state_->slots[key].devmap.get();
@@ -165,30 +178,30 @@ void Groups::ClearPort(uint32_t number) {
   }
 }
 
-Result<uint32_t> Groups::TakeSlot(size_t ports) {
-  auto& spares = state_->spares;
-  const auto fits =
-      std::find_if(spares.begin(), spares.end(), [&](uint32_t index) { return state_->slots[index].room >= ports; });
-  if (fits != spares.end()) {
-    const uint32_t index = *fits;
-    spares.erase(fits);
-    return index;
+Result<uint32_t> Groups::TakeSlot(size_t ports, Wait wait) {
+  State& state = *state_;
+  for (bool asked = false;; asked = true) {
+    const auto fits = std::find_if(state.spares.begin(), state.spares.end(),
+                                   [&](uint32_t index) { return state.slots[index].room >= ports; });
+    if (fits != state.spares.end()) {
+      const uint32_t index = *fits;
+      state.spares.erase(fits);
+      return index;
+    }
+    if (!state.refilling) {
+      if (!state.refill_result) return std::exchange(state.refill_result, {}).error();
+      if (state.unused.empty() && state.spares.empty()) {
+        return Error{"table_full", "All " + std::to_string(options_.max_groups) + " sets of output ports are in use"};
+      }
+    }
+    if (!asked && state.wanted.size() < kHurry) state.wanted.push_back(ports);
+    Refill();
+    if (wait == Wait::kForbidden) return NotYet("A set of output ports that is new");
+    if (!reclaimer_.WaitOne()) return Error{"system", "No set of output ports is being made"};
   }
-  if (state_->never_used >= options_.max_groups) {
-    return Error{"table_full", "All " + std::to_string(options_.max_groups) + " sets of output ports are in use"};
-  }
-  const auto room = static_cast<uint32_t>(std::bit_ceil(std::max<size_t>(ports, options_.spare_ports)));
-  auto devmap = NewDevmap("group", room);
-  if (!devmap) return devmap.error();
-  std::vector<InnerMap> maps(1);
-  maps[0] = {state_->never_used, *std::move(devmap)};
-  if (auto inserted = InsertInnerMaps(state_->outer.get(), maps); !inserted) return inserted.error();
-  state_->slots[maps[0].key] = {std::move(maps[0].fd), room, {}};
-  ++state_->never_used;
-  return maps[0].key;
 }
 
-Result<std::shared_ptr<const Group>> Groups::Acquire(std::vector<uint32_t> ports) {
+Result<std::shared_ptr<const Group>> Groups::Acquire(std::vector<uint32_t> ports, Wait wait) {
   std::sort(ports.begin(), ports.end());
   for (const uint32_t number : ports) {
     if (!HasPort(number)) return Error{"no_such_port", "There is no XDP port " + std::to_string(number)};
@@ -196,7 +209,7 @@ Result<std::shared_ptr<const Group>> Groups::Acquire(std::vector<uint32_t> ports
   if (const auto known = state_->in_use.find(ports); known != state_->in_use.end()) {
     if (auto group = known->second.lock()) return group;
   }
-  auto index = TakeSlot(ports.size());
+  auto index = TakeSlot(ports.size(), wait);
   if (!index) return index.error();
   State::Slot& slot = state_->slots[*index];
   slot.ports = ports;
@@ -212,29 +225,55 @@ Result<std::shared_ptr<const Group>> Groups::Acquire(std::vector<uint32_t> ports
   return group;
 }
 
-// Has the reclaimer make spare groups where there are few.
 void Groups::Refill() {
   State& state = *state_;
-  if (state.refilling || state.spares.size() * 2 > options_.spares) return;
-  auto maps = std::make_shared<std::vector<InnerMap>>();
-  auto inserted = std::make_shared<Result<void>>();
-  while (state.spares.size() + maps->size() < options_.spares && state.never_used < options_.max_groups) {
-    auto devmap = NewDevmap("group", options_.spare_ports);
-    if (!devmap) break;
-    maps->push_back({state.never_used++, *std::move(devmap)});
+  if (state.refilling || (state.wanted.empty() && state.spares.size() * 2 > options_.spares)) return;
+  auto refilling = std::make_shared<Refilling>();
+  refilling->awaited = !state.wanted.empty();
+  if (refilling->awaited && state.unused.empty() && !state.spares.empty()) {
+    state.unused.push_back(state.spares.back());  // too small as it is
+    state.spares.pop_back();
   }
-  if (maps->empty()) return;
+  const auto add = [&](size_t ports) {
+    refilling->indexes.push_back(state.unused.back());
+    refilling->rooms.push_back(static_cast<uint32_t>(std::bit_ceil(std::max<size_t>(ports, options_.spare_ports))));
+    state.unused.pop_back();
+  };
+  for (const size_t ports : std::exchange(state.wanted, {})) {
+    if (!state.unused.empty()) add(ports);
+  }
+  for (size_t spares = state.spares.size(); spares < options_.spares && !state.unused.empty(); ++spares) add(1);
+  if (refilling->indexes.empty()) return;
   state.refilling = true;
   reclaimer_.Run(
-      state_, [maps, inserted, outer = state.outer.get()] { *inserted = InsertInnerMaps(outer, *maps); },
-      [this_state = &state, maps, inserted, room = options_.spare_ports] {
-        this_state->refilling = false;
-        if (!*inserted) return;
-        for (InnerMap& map : *maps) {
-          this_state->spares.push_back(map.key);
-          this_state->slots[map.key] = {std::move(map.fd), room, {}};
+      state_,
+      [refilling, state = state_] {
+        for (size_t i = 0; i < refilling->indexes.size(); ++i) {
+          auto devmap = NewDevmap("group", refilling->rooms[i]);
+          if (!devmap) {
+            refilling->result = devmap.error();
+            break;
+          }
+          refilling->maps.push_back({refilling->indexes[i], *std::move(devmap)});
         }
-      });
+        // Some are better than none.
+        if (!refilling->maps.empty()) refilling->result = InsertInnerMaps(state->outer.get(), refilling->maps);
+      },
+      [state = state_.get(), refilling] { Refilled(*state, *refilling); });
+}
+
+void Groups::Refilled(State& state, Refilling& refilling) {
+  state.refilling = false;
+  state.wanted.clear();  // who still wants one asks again
+  if (refilling.awaited) state.refill_result = refilling.result;
+  if (!refilling.result) refilling.maps.clear();
+  state.unused.insert(state.unused.end(), refilling.indexes.rbegin(),
+                      refilling.indexes.rend() - static_cast<ptrdiff_t>(refilling.maps.size()));
+  for (size_t i = 0; i < refilling.maps.size(); ++i) {
+    const uint32_t index = refilling.maps[i].key;
+    state.spares.push_back(index);
+    state.slots[index] = {std::move(refilling.maps[i].fd), refilling.rooms[i], {}};
+  }
 }
 
 }  // namespace sluice::xdp

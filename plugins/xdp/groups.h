@@ -10,6 +10,7 @@
 #include "reclaimer.h"
 #include "sluice/error.h"
 #include "sluice/unique_fd.h"
+#include "wait.h"
 
 namespace sluice::xdp {
 
@@ -46,11 +47,13 @@ class Groups {
   [[nodiscard]] bool HasPort(uint32_t number) const { return ifindex_.contains(number); }
   [[nodiscard]] uint32_t Ifindex(uint32_t number) const;  // 0: none
 
-  // The same set gives the same group. Errors: "no_such_port", "table_full" (max_groups), "system".
-  Result<std::shared_ptr<const Group>> Acquire(std::vector<uint32_t> ports);
+  // The same set gives the same group. Has to wait where no spare one is left. Errors: "no_such_port", "table_full"
+  // (max_groups), "system". After an error all is as before.
+  Result<std::shared_ptr<const Group>> Acquire(std::vector<uint32_t> ports, Wait wait = Wait::kAllowed);
   [[nodiscard]] size_t groups_in_use() const;
 
  private:
+  struct Refilling;
   struct State;  // what the deleters of the groups and the callbacks of the reclaimer share
 
   explicit Groups(Reclaimer& reclaimer, Options options);
@@ -58,8 +61,10 @@ class Groups {
   Result<void> SetFlood(uint32_t number, uint32_t ifindex);
   Result<void> GrowFlood(size_t ports);
   // Index of an empty group that has room for `ports`.
-  Result<uint32_t> TakeSlot(size_t ports);
+  Result<uint32_t> TakeSlot(size_t ports, Wait wait);
+  // Has the Reclaimer make groups with room for those who were told to come again, and spares where there are few.
   void Refill();
+  static void Refilled(State& state, Refilling& refilling);
 
   Reclaimer& reclaimer_;
   Options options_;

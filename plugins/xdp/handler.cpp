@@ -14,7 +14,8 @@ namespace {
 
 constexpr size_t kMostToTell = 4096;   // statistics and confirmations in one message
 constexpr unsigned kMostUpcalls = 64;  // taken from one socket before the others have their turn
-constexpr uint64_t kNoFlow = 0;        // cookie of a packet out's actions: no flow has it
+constexpr size_t kMostWaitingPackets = 1024;
+constexpr uint64_t kNoFlow = 0;  // cookie of a packet out's actions: no flow has it
 constexpr uint32_t kMagicBits = 0xffff0000U;
 
 const char* ReasonOf(uint32_t reason) {
@@ -33,8 +34,8 @@ const char* ReasonOf(uint32_t reason) {
 Handler::Handler(Parts parts)
     : parts_(std::move(parts)),
       ports_({parts_.object_path, *parts_.groups, *parts_.reclaimer, flows_, *parts_.kept}, parts_.defaults,
-             {[this](Port& port) { flows_.BeforeClose(port, *parts_.reclaimer); }, [this] { flows_.AfterClose(); }}) {
-  flows_.Start(ports_, *parts_.groups, parts_.layout);
+             {[this](Port& port) { flows_.BeforeClose(port); }, [this] { flows_.AfterClose(); }}) {
+  flows_.Start(ports_, *parts_.groups, *parts_.reclaimer, parts_.layout);
 }
 
 Handler::~Handler() {
@@ -46,10 +47,15 @@ void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
   flows_.Flush(reply);
   epoch_ = batch.epoch();
   if (batch.synced()) OnSynced(reply);
+  GoOn(reply);
   TellSome(reply);
 }
 
 void Handler::OnSynced(v1::FromPlugin& reply) {
+  // Packets must not meet a new program that some flows are not in yet.
+  bool taking_over = false;
+  ports_.ForEach([&](const Port& port) { taking_over |= port.IsTakingOver(); });
+  if (taking_over) flows_.Settle(reply);
   flows_.WithdrawStale();
   ports_.Synced(epoch_, reply);
   ports_.ForEach([this](Port& port) {
@@ -76,15 +82,42 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
     case v1::Change::kPortDel:
       ports_.Delete(change.port_del().name());
       break;
-    case v1::Change::kPacketOut: {
-      const auto sent = SendPacket(change.packet_out());
-      if (!sent && packet_out_failures_++ == 0) {
-        parts_.log(SLUICE_LOG_WARN, "packet out on " + change.packet_out().in_port() + ": " + sent.error().detail);
-      }
+    case v1::Change::kPacketOut:
+      OnPacketOut(change.packet_out(), reply);
       break;
-    }
     default:
       break;  // of a later version
+  }
+}
+
+void Handler::OnPacketOut(const v1::PacketOut& packet, v1::FromPlugin& reply) {
+  if (waiting_packets_.size() >= kMostWaitingPackets) {
+    flows_.Settle(reply);
+    GoOn(reply);
+  }
+  if (flows_.parked().empty() && waiting_packets_.empty()) {
+    const auto sent = SendPacket(packet);
+    if (sent || !IsNotYet(sent.error())) {
+      CountPacketOut(packet, sent);
+      return;
+    }
+  }
+  waiting_packets_.push_back({flows_.NextTicket(), packet});
+}
+
+void Handler::CountPacketOut(const v1::PacketOut& packet, const Result<void>& sent) {
+  if (sent || packet_out_failures_++ != 0) return;
+  parts_.log(SLUICE_LOG_WARN, "packet out on " + packet.in_port() + ": " + sent.error().detail);
+}
+
+void Handler::GoOn(v1::FromPlugin& out, bool anyhow) {
+  if (stopped_) return;
+  if (flows_.Retry(out, anyhow)) wake_();
+  while (!waiting_packets_.empty() && !flows_.parked().HasBefore(waiting_packets_.front().ticket)) {
+    const auto sent = SendPacket(waiting_packets_.front().packet);
+    if (!sent && IsNotYet(sent.error())) return;
+    CountPacketOut(waiting_packets_.front().packet, sent);
+    waiting_packets_.pop_front();
   }
 }
 
@@ -93,10 +126,11 @@ Result<void> Handler::SendPacket(const v1::PacketOut& packet) {
   if (port == nullptr) return Error{"no_such_port", "it has no device at present"};
   if (!packet.has_actions()) return port->PacketOut(packet.data(), std::nullopt);
   const auto actions = ParseActions(packet.actions(), ports_);
-  auto compiled = actions ? CompileActions(*actions, *parts_.groups) : Result<CompiledActions>(actions.error());
-  auto id = compiled ? port->table().PutActions(*compiled, kNoFlow) : Result<FlowId>(compiled.error());
+  auto compiled =
+      actions ? CompileActions(*actions, *parts_.groups, Wait::kForbidden) : Result<CompiledActions>(actions.error());
+  auto id = compiled ? port->table().TryPutActions(*compiled, kNoFlow) : Result<FlowId>(compiled.error());
   if (!id) {
-    port->CountFailedPacketOut();
+    if (!IsNotYet(id.error())) port->CountFailedPacketOut();
     return id.error();
   }
   auto sent = port->PacketOut(packet.data(), port->table().RecordIndex(*id));
@@ -109,12 +143,16 @@ void Handler::OnTick(v1::FromPlugin& out) {
     parts_.log(SLUICE_LOG_WARN, std::to_string(packet_out_failures_) + " packets out failed in the last second");
   }
   packet_out_failures_ = 0;
+  GoOn(out, true);
   ports_.ReportCounters(out);
   if (!flows_.HasMoreToTell()) flows_.CollectStats();
   TellSome(out);
 }
 
-void Handler::OnWake(v1::FromPlugin& out) { TellSome(out); }
+void Handler::OnWake(v1::FromPlugin& out) {
+  GoOn(out);
+  TellSome(out);
+}
 
 void Handler::TellSome(v1::FromPlugin& out) {
   if (flows_.Tell(out, kMostToTell)) wake_();
@@ -136,6 +174,7 @@ std::vector<int> Handler::Fds() {
 void Handler::OnReadable(int fd, v1::FromPlugin& out) {
   if (fd == parts_.reclaimer->fd()) {
     parts_.reclaimer->Poll();
+    GoOn(out);
     TellSome(out);
   } else if (fd == parts_.links->fd()) {
     OnLinks(out);

@@ -2,6 +2,7 @@
 // What the plugin does with what it hears on the bus. Everything happens on the session's thread.
 #pragma once
 
+#include <deque>
 #include <functional>
 #include <map>
 #include <string>
@@ -48,7 +49,13 @@ class Handler : public PluginSession::Handler {
   void OnChange(const v1::Change& change, v1::FromPlugin& reply);
   void OnLinks(v1::FromPlugin& out);
   void OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out);
+  // Flows that are parked come first: the packet may be meant for them.
+  void OnPacketOut(const v1::PacketOut& packet, v1::FromPlugin& reply);
+  // Errors: NotYet (wait.h), those of compiling and sending.
   Result<void> SendPacket(const v1::PacketOut& packet);
+  void CountPacketOut(const v1::PacketOut& packet, const Result<void>& sent);
+  // What had to wait for the kernel, as far as it can go on.
+  void GoOn(v1::FromPlugin& out, bool anyhow = false);
   void TellSome(v1::FromPlugin& out);
   void OnSynced(v1::FromPlugin& reply);
 
@@ -57,7 +64,12 @@ class Handler : public PluginSession::Handler {
   FlowStore flows_;
   Ports ports_;
   std::function<void()> wake_;
-  std::map<int, std::pair<uint64_t, size_t>> sockets_;                  // by fd: port's serial, place among its sockets
+  std::map<int, std::pair<uint64_t, size_t>> sockets_;  // by fd: port's serial, place among its sockets
+  struct WaitingPacket {
+    uint64_t ticket;  // of the store
+    v1::PacketOut packet;
+  };
+  std::deque<WaitingPacket> waiting_packets_;
   uint64_t packet_out_failures_ = 0;                                    // since the last that was logged
   std::string epoch_;                                                   // the core's
   std::shared_ptr<Handler*> alive_ = std::make_shared<Handler*>(this);  // for what the reclaimer calls back

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <span>
 #include <vector>
 
@@ -19,5 +20,9 @@ struct InnerMap {
 // Enters them into the outer map, and waits for the programs that are running (8 to 50 ms, however many they are).
 // After an error, some may be in. Any thread.
 Result<void> InsertInnerMaps(int outer, std::span<const InnerMap> maps);
+
+// The same with maps that others share. Tells of each whether it is in. Any thread.
+std::vector<bool> ReplaceInnerMaps(int outer, std::span<const uint32_t> keys,
+                                   std::span<const std::shared_ptr<UniqueFd>> maps);
 
 }  // namespace sluice::xdp

@@ -27,11 +27,7 @@ bool MaskOrder::Add(uint32_t slot, uint32_t priority) {
   Mask& mask = masks_[slot];
   const bool outranks = !flows_.empty() && priority > flows_.lowest();
   if (priority > object_.control().top_priority) Store(object_.control().top_priority, priority);
-  if (!mask.listed) {
-    List(slot, priority);
-  } else if (mask.listed_priority < priority) {
-    Raise(slot, priority);
-  }
+  if (!mask.listed || mask.listed_priority < priority) List(slot, priority);
   if (mask.flows.empty()) ++masks_in_use_;
   mask.flows.Add(priority);
   flows_.Add(priority);
@@ -44,35 +40,53 @@ void MaskOrder::Remove(uint32_t slot, uint32_t priority) {
   if (masks_[slot].flows.empty()) --masks_in_use_;
 }
 
-void MaskOrder::List(uint32_t slot, uint32_t priority) {
-  Widen(object_.mask(slot));
-  masks_[slot].listed = true;
-  masks_[slot].listed_priority = priority;
-  sluice_mask_list& list = Active();
-  const uint64_t n = list.n;
-  if (n == 0 || list.entry[n - 1] >> 32 >= priority) {
-    Store(list.entry[n], SLUICE_MASK_ENTRY(slot, priority));
-    Store(list.n, n + 1);
-  } else {
-    Publish({});
-  }
-}
-
-void MaskOrder::Raise(uint32_t slot, uint32_t priority) {
-  masks_[slot].listed_priority = priority;
-  sluice_mask_list& list = Active();
+// Where the slot stands in the list in use, or would be appended.
+uint64_t MaskOrder::Place(uint32_t slot) const {
+  const sluice_mask_list& list = Active();
+  if (!masks_[slot].listed) return list.n;
   uint64_t at = 0;
   while (static_cast<uint32_t>(list.entry[at]) != slot) ++at;
-  if (at == 0 || list.entry[at - 1] >> 32 >= priority) {
-    Store(list.entry[at], SLUICE_MASK_ENTRY(slot, priority));
-  } else {
-    Publish({});
+  return at;
+}
+
+// The list in use cannot have the slot at this priority by a change of single words.
+bool MaskOrder::NeedsNewList(uint32_t slot, uint32_t priority) const {
+  const uint64_t at = Place(slot);
+  return at != 0 && Active().entry[at - 1] >> 32 < priority;
+}
+
+bool MaskOrder::CanAddNow(uint32_t slot, uint32_t priority) const {
+  const Mask& mask = masks_[slot];
+  if (due_ || !free_lists_.empty() || (mask.listed && mask.listed_priority >= priority)) return true;
+  return !NeedsNewList(slot, priority);
+}
+
+void MaskOrder::List(uint32_t slot, uint32_t priority) {
+  Mask& mask = masks_[slot];
+  const bool new_list = due_ || NeedsNewList(slot, priority);
+  const uint64_t at = new_list ? 0 : Place(slot);
+  if (!mask.listed) Widen(object_.mask(slot));
+  mask.listed = true;
+  mask.listed_priority = priority;
+  if (new_list) {
+    due_ = true;
+    if (!many_) Publish({});
+    return;
   }
+  sluice_mask_list& list = Active();
+  Store(list.entry[at], SLUICE_MASK_ENTRY(slot, priority));
+  if (at == list.n) Store(list.n, at + 1);
+}
+
+void MaskOrder::EndMany() {
+  many_ = false;
+  if (due_) Publish({});
 }
 
 void MaskOrder::Publish(std::vector<uint32_t> removed) {
   while (free_lists_.empty() && reclaimer_.WaitOne()) {
   }
+  due_ = false;
   std::vector<uint64_t> entries;
   for (uint32_t slot = 0; slot < masks_.size(); ++slot) {
     if (masks_[slot].listed) entries.push_back(SLUICE_MASK_ENTRY(slot, masks_[slot].listed_priority));

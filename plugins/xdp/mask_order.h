@@ -46,6 +46,11 @@ class MaskOrder {
   // the kernel where the order changed SLUICE_MASK_LISTS times within a grace period. True: when the flow is in,
   // packets may be remembered that it outranks; call ForgetCache then.
   bool Add(uint32_t slot, uint32_t priority);
+  // Add would not have to wait.
+  [[nodiscard]] bool CanAddNow(uint32_t slot, uint32_t priority) const;
+  // Between the two, one new list stands for all Adds that need one; readers go by it when EndMany returns.
+  void BeginMany() { many_ = true; }
+  void EndMany();
   // When a flow is out again, or could not be inserted.
   void Remove(uint32_t slot, uint32_t priority);
   // No packet is found in the cache any more that was entered before now.
@@ -65,8 +70,9 @@ class MaskOrder {
   };
 
   [[nodiscard]] sluice_mask_list& Active() const;
+  [[nodiscard]] uint64_t Place(uint32_t slot) const;
+  [[nodiscard]] bool NeedsNewList(uint32_t slot, uint32_t priority) const;
   void List(uint32_t slot, uint32_t priority);
-  void Raise(uint32_t slot, uint32_t priority);
   // Has readers go by a new list of all listed slots. `removed` have just been unlisted.
   void Publish(std::vector<uint32_t> removed);
   void Widen(const KeyWords& mask);
@@ -79,6 +85,8 @@ class MaskOrder {
   std::vector<uint32_t> free_lists_;  // of `mask_lists`, seen by no reader
   PriorityCounts flows_;
   uint32_t masks_in_use_ = 0;
+  bool many_ = false;
+  bool due_ = false;  // a new list, by EndMany
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

@@ -65,6 +65,7 @@ void Reclaimer::Poll() {
     Task task = std::move(due_.front());
     due_.pop_front();
     --under_way_;
+    ++called_back_;
     if (!task.owner.expired() && task.done) task.done();
   }
 }

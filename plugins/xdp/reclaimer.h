@@ -40,6 +40,8 @@ class Reclaimer {
   void AfterGrace(std::weak_ptr<void> owner, std::function<void()> done);
   // Runs `work` on the thread, then `done` from Poll(). `work` must not touch what the session thread owns.
   void Run(std::weak_ptr<void> owner, std::function<void()> work, std::function<void()> done);
+  // Grows with each callback: what had to wait may now find what it waits for.
+  [[nodiscard]] uint64_t called_back() const { return called_back_; }
   // Waits until everything asked for so far, and by the callbacks meanwhile, is done, and calls back.
   void Drain();
   // Waits until at least one callback is due, and calls back; false at once if nothing is under way.
@@ -67,6 +69,7 @@ class Reclaimer {
   // The session thread's:
   std::deque<Task> due_;  // taken from finished_
   size_t under_way_ = 0;  // asked for and not yet called back
+  uint64_t called_back_ = 0;
   // A map of maps: the kernel waits for running programs whenever user space changes one.
   UniqueFd outer_, inner_;
   std::thread thread_;

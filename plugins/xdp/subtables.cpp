@@ -8,6 +8,7 @@
 #include <cerrno>
 #include <string>
 #include <thread>
+#include <utility>
 
 #include "system.h"
 
@@ -19,6 +20,10 @@ constexpr size_t kCopyStep = 64;  // members copied to a successor with each ins
 constexpr size_t kHurry = 64;     // slots prepared at once when somebody waits for one
 constexpr size_t kBatch = 4096;   // elements of a batch update
 constexpr int kTries = 100;
+
+Error NoMemoryFor(uint32_t room) {
+  return {"table_full", "No memory for a subtable of more than " + std::to_string(room) + " flows"};
+}
 
 // The kernel's per-CPU reserve of elements may be empty for a moment, or a bucket locked below us.
 bool Passing(int error) { return error == ENOMEM || error == EBUSY; }
@@ -38,6 +43,12 @@ struct Subtables::Refilling {
   Result<void> result;
 };
 
+struct Subtables::Exchange {
+  std::vector<uint32_t> slots;
+  std::vector<std::shared_ptr<UniqueFd>> successors;
+  std::vector<bool> done;
+};
+
 Subtables::Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares)
     : object_(object),
       reclaimer_(reclaimer),
@@ -54,6 +65,7 @@ Subtables::Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares)
 void Subtables::StartRefill(size_t count) {
   if (refilling_ || unused_.empty()) return;
   auto refilling = std::make_shared<Refilling>();
+  refill_result_ = {};
   for (; count > 0 && !unused_.empty(); --count) {
     refilling->slots.push_back(unused_.back());
     unused_.pop_back();
@@ -66,11 +78,12 @@ void Subtables::StartRefill(size_t count) {
           auto map = NewSubtable(words, room);
           if (!map) {
             refilling->result = map.error();
-            return;
+            break;
           }
           refilling->maps.push_back({slot, *std::move(map)});
         }
-        refilling->result = InsertInnerMaps(outer->get(), refilling->maps);
+        // Some are better than none.
+        if (!refilling->maps.empty()) refilling->result = InsertInnerMaps(outer->get(), refilling->maps);
       },
       [this, refilling] { Refilled(*refilling); });
 }
@@ -78,10 +91,9 @@ void Subtables::StartRefill(size_t count) {
 void Subtables::Refilled(Refilling& refilling) {
   refilling_ = false;
   refill_result_ = refilling.result;
-  if (!refilling.result) {
-    unused_.insert(unused_.end(), refilling.slots.rbegin(), refilling.slots.rend());
-    return;
-  }
+  if (!refilling.result) refilling.maps.clear();
+  unused_.insert(unused_.end(), refilling.slots.rbegin(),
+                 refilling.slots.rend() - static_cast<ptrdiff_t>(refilling.maps.size()));
   for (InnerMap& map : refilling.maps) {
     tables_[map.key].map = std::move(map.fd);
     tables_[map.key].room = first_room_;
@@ -89,18 +101,21 @@ void Subtables::Refilled(Refilling& refilling) {
   }
 }
 
-Result<uint32_t> Subtables::Take(const KeyWords& mask) {
+Result<uint32_t> Subtables::Take(const KeyWords& mask, Wait wait) {
   while (spares_.empty()) {
     if (!refilling_) {
+      if (std::exchange(awaited_, false) && !refill_result_) return refill_result_.error();
       if (unused_.empty()) {
         return Error{"too_many_masks", "The flows of the port have " + std::to_string(object_.meta().max_masks) +
                                            " different masks already, which is the limit"};
       }
       StartRefill(kHurry);
     }
+    awaited_ = true;
+    if (wait == Wait::kForbidden) return NotYet("A mask that is new");
     if (!reclaimer_.WaitOne()) break;
-    if (!refilling_ && !refill_result_) return refill_result_.error();
   }
+  awaited_ = false;
   const uint32_t slot = spares_.back();
   spares_.pop_back();
   object_.SetMask(slot, mask);
@@ -293,28 +308,50 @@ void Subtables::Copy(Table& table, uint32_t slot, size_t most) {
   table.copied += count;
   if (table.copied < table.members.size()) return;
   table.swapping = true;
-  auto done = std::make_shared<bool>(false);
-  reclaimer_.Run(
-      alive_,
-      [done, slot, outer = outer_, next = table.next] {
-        const int fd = next->get();
-        *done = bpf_map_update_elem(outer->get(), &slot, &fd, BPF_ANY) == 0;
-      },
-      [this, done, &table] { Swapped(table, *done); });
+  full_successors_.push_back(slot);
+  StartExchange();
 }
 
-void Subtables::Swapped(Table& table, bool done) {
-  table.swapping = false;
-  if (done) {
-    table.map = std::move(*table.next);
-    table.room = table.next_room;
+void Subtables::StartExchange() {
+  if (exchanging_ || full_successors_.empty()) return;
+  exchanging_ = true;
+  auto exchange = std::make_shared<Exchange>();
+  exchange->slots = std::exchange(full_successors_, {});
+  for (const uint32_t slot : exchange->slots) exchange->successors.push_back(tables_[slot].next);
+  reclaimer_.Run(
+      alive_,
+      [exchange, outer = outer_] {
+        exchange->done = ReplaceInnerMaps(outer->get(), exchange->slots, exchange->successors);
+      },
+      [this, exchange] { Exchanged(*exchange); });
+}
+
+void Subtables::Exchanged(const Exchange& exchange) {
+  for (size_t i = 0; i < exchange.slots.size(); ++i) {
+    Table& table = tables_[exchange.slots[i]];
+    table.swapping = false;
+    if (exchange.done[i]) {
+      table.map = std::move(*table.next);
+      table.room = table.next_room;
+    }
+    AbandonGrowth(table);
   }
-  AbandonGrowth(table);
+  exchanging_ = false;
+  StartExchange();
 }
 
 void Subtables::AbandonGrowth(Table& table) {
   table.next.reset();
   table.copied = 0;
+}
+
+Result<bool> Subtables::HasRoom(uint32_t slot, size_t more) {
+  Table& table = tables_[slot];
+  if (table.members.size() + more <= table.room) return true;
+  if (!table.next) Grow(table, slot, table.members.size() + more);
+  if (table.next) Copy(table, slot, table.members.size());
+  if (table.swapping) return false;
+  return NoMemoryFor(table.room);
 }
 
 Result<void> Subtables::MakeRoom(Table& table, uint32_t slot) {
@@ -323,7 +360,7 @@ Result<void> Subtables::MakeRoom(Table& table, uint32_t slot) {
   while (table.swapping && reclaimer_.WaitOne()) {
   }
   if (table.members.size() < table.room) return {};
-  return Error{"table_full", "No memory for a subtable of more than " + std::to_string(table.room) + " flows"};
+  return NoMemoryFor(table.room);
 }
 
 }  // namespace sluice::xdp

@@ -13,6 +13,7 @@
 #include "sluice/error.h"
 #include "sluice/unique_fd.h"
 #include "table.h"
+#include "wait.h"
 
 namespace sluice::xdp {
 
@@ -23,13 +24,15 @@ class Subtables {
   Subtables(const Subtables&) = delete;
   Subtables& operator=(const Subtables&) = delete;
 
-  // A slot with an empty subtable and this mask. Waits for the kernel where no spare is left. Errors: "too_many_masks",
-  // those of creating a map.
-  Result<uint32_t> Take(const KeyWords& mask);
+  // A slot with an empty subtable and this mask. Has to wait where no spare is left. Errors: "too_many_masks", those of
+  // creating a map.
+  Result<uint32_t> Take(const KeyWords& mask, Wait wait);
   // No reader may know of the slot any more, and no flow be in it.
   void Recycle(uint32_t slot);
 
-  // Packets find `record`, which is completely written, under its key.
+  // So many more can be inserted without waiting. False: their room is on its way. Errors: as for Insert.
+  Result<bool> HasRoom(uint32_t slot, size_t more);
+  // Packets find `record`, which is completely written, under its key. Waits for room.
   Result<void> Insert(uint32_t record);
   // Several of one slot, whose keys differ and are not in. Returns how many are in: the first ones.
   size_t InsertMany(uint32_t slot, std::span<const uint32_t> records, Error& error);
@@ -56,13 +59,16 @@ class Subtables {
   };
 
   struct Refilling;
+  // Successors that the kernel is to be given; those of one go together, so that it waits once for them.
+  struct Exchange;
 
   void StartRefill(size_t count);
   void Refilled(Refilling& refilling);
   Result<void> MakeRoom(Table& table, uint32_t slot);
   void Grow(Table& table, uint32_t slot, size_t members);
   void Copy(Table& table, uint32_t slot, size_t most);
-  void Swapped(Table& table, bool done);
+  void StartExchange();
+  void Exchanged(const Exchange& exchange);
   void AbandonGrowth(Table& table);
   Result<void> Write(int map, uint32_t record);
   size_t WriteMany(int map, std::span<const uint32_t> records, Error& error);
@@ -80,6 +86,9 @@ class Subtables {
   std::vector<uint32_t> unused_;     // slots without a subtable that could be used
   std::vector<uint32_t> spares_;     // slots whose subtable is empty and known to the kernel
   bool refilling_ = false;
+  bool awaited_ = false;                   // somebody was told to come again when there are spares
+  std::vector<uint32_t> full_successors_;  // slots whose successors have all members, and wait for an exchange
+  bool exchanging_ = false;
   Result<void> refill_result_;
   std::vector<uint32_t> position_;  // of a record in its table's members
   std::vector<uint64_t> batch_keys_;

@@ -27,7 +27,8 @@ TupleSpace::TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener,
       index_(object.records(), object.words(), object.record_count()),
       clock_(std::move(clock)),
       edits_(static_cast<uint32_t>(object.edits().size())),
-      infos_(object.record_count()) {}
+      infos_(object.record_count()),
+      pending_in_(SLUICE_MASK_SLOTS) {}
 
 TupleSpace::~TupleSpace() {
   if (!abandoned_) Flush();
@@ -130,32 +131,55 @@ void TupleSpace::FreeFlow(uint32_t id) {
   free_flows_.push_back(id);
 }
 
-Result<uint32_t> TupleSpace::SlotOf(const KeyWords& mask) {
+Result<uint32_t> TupleSpace::SlotOf(const KeyWords& mask, Wait wait) {
   if (const auto known = slots_.find(mask); known != slots_.end()) return known->second;
-  auto slot = subtables_.Take(mask);
+  auto slot = subtables_.Take(mask, wait);
   while (!slot && slot.error().reason == "too_many_masks") {
     // Masks without flows may be on their way out, or be made to go.
     Tidy();
-    if (order_.masks_in_use() >= object_.meta().max_masks || !reclaimer_.WaitOne()) return slot;
-    slot = subtables_.Take(mask);
+    if (order_.masks_in_use() >= object_.meta().max_masks) return slot;
+    if (wait == Wait::kForbidden) return NotYet("A mask in the place of one that goes");
+    if (!reclaimer_.WaitOne()) return slot;
+    slot = subtables_.Take(mask, wait);
   }
   if (slot) slots_.emplace(mask, *slot);
   return slot;
 }
 
+// All that entering one more record under the slot may wait for is there.
+Result<void> TupleSpace::CanEnterNow(uint32_t slot, uint32_t priority) {
+  if (!HasFreeRecord() && (!retiring_.empty() || reclaiming_ > 0)) return NotYet("A record");
+  if (!order_.CanAddNow(slot, priority)) return NotYet("The order of the masks");
+  auto room = subtables_.HasRoom(slot, pending_in_[slot] + 1);
+  if (!room) return room.error();
+  return *room ? Result<void>() : NotYet("Room under a mask");
+}
+
+// A new mask is not wanted after all.
+void TupleSpace::GiveBack(uint32_t slot) {
+  if (order_.listed(slot)) return;
+  slots_.erase(object_.mask(slot));
+  subtables_.Recycle(slot);
+}
+
 // The flow's record, whole but dead. Counts the flow.
-Result<uint32_t> TupleSpace::Prepare(const FlowSpec& flow) {
+Result<uint32_t> TupleSpace::Prepare(const FlowSpec& flow, Wait wait) {
   if (live_ >= object_.options().max_flows) {
     return Error{"table_full", "The port has " + std::to_string(live_) + " flows, which is its max_flows"};
   }
-  auto slot = SlotOf(flow.mask);
+  auto slot = SlotOf(flow.mask, wait);
   if (!slot) return slot;
+  if (wait == Wait::kForbidden) {
+    if (auto can = CanEnterNow(*slot, flow.priority); !can) {
+      GiveBack(*slot);
+      return can.error();
+    }
+  }
   auto record = WriteRecord(*slot, flow.key, flow.priority, flow.actions);
   if (record) {
     ++live_;
-  } else if (!order_.listed(*slot)) {  // the mask is new, and not wanted after all
-    slots_.erase(object_.mask(*slot));
-    subtables_.Recycle(*slot);
+  } else {
+    GiveBack(*slot);
   }
   return record;
 }
@@ -206,7 +230,7 @@ Result<void> TupleSpace::Enter(uint32_t record, bool& outranks) {
 
 Result<FlowId> TupleSpace::Put(const FlowSpec& flow) {
   const Busy busy(*this);
-  auto record = Prepare(flow);
+  auto record = Prepare(flow, Wait::kAllowed);
   if (!record) return record.error();
   bool outranks = false;
   if (auto entered = Enter(*record, outranks); !entered) {
@@ -227,6 +251,7 @@ void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result
     for (size_t i = from; i < pending.size() && pending[i].slot == pending[from].slot; ++i) {
       records.push_back(pending[i].record);
     }
+    pending_in_[pending[from].slot] = 0;
     Error error;
     const size_t inserted = subtables_.InsertMany(pending[from].slot, records, error);
     for (size_t i = inserted; i < records.size(); ++i) {
@@ -245,15 +270,16 @@ void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result
   pending.clear();
 }
 
-std::vector<Result<FlowId>> TupleSpace::PutMany(std::span<const FlowSpec> flows) {
+std::vector<Result<FlowId>> TupleSpace::PutAll(std::span<const FlowSpec> flows, Wait wait) {
   const Busy busy(*this);
+  order_.BeginMany();
   std::vector<Result<FlowId>> results;
   results.reserve(flows.size());
   std::vector<Pending> pending;
   pending.reserve(flows.size());
   bool outranks = false;
   for (const FlowSpec& flow : flows) {
-    auto prepared = Prepare(flow);
+    auto prepared = Prepare(flow, wait);
     if (!prepared) {
       results.emplace_back(prepared.error());
       continue;
@@ -265,6 +291,7 @@ std::vector<Result<FlowId>> TupleSpace::PutMany(std::span<const FlowSpec> flows)
       Revive(record);
       index_.Insert(record);
       pending.push_back({slot, record, results.size()});
+      ++pending_in_[slot];
       results.emplace_back(NewFlow(record, flow.cookie));
       continue;
     }
@@ -280,6 +307,7 @@ std::vector<Result<FlowId>> TupleSpace::PutMany(std::span<const FlowSpec> flows)
     results.emplace_back(NewFlow(record, flow.cookie));
   }
   InsertPending(pending, results);
+  order_.EndMany();
   if (outranks) order_.ForgetCache();
   return results;
 }

@@ -27,7 +27,12 @@ class TupleSpace final : public FlowTable {
   TupleSpace& operator=(const TupleSpace&) = delete;
 
   Result<FlowId> Put(const FlowSpec& flow) override;
-  std::vector<Result<FlowId>> PutMany(std::span<const FlowSpec> flows) override;
+  std::vector<Result<FlowId>> PutMany(std::span<const FlowSpec> flows) override {
+    return PutAll(flows, Wait::kAllowed);
+  }
+  std::vector<Result<FlowId>> TryPutMany(std::span<const FlowSpec> flows) override {
+    return PutAll(flows, Wait::kForbidden);
+  }
   Result<void> Modify(FlowId id, const FlowSpec& flow) override;
   void Delete(FlowId id) override;
   void Flush() override;
@@ -84,14 +89,18 @@ class TupleSpace final : public FlowTable {
     TupleSpace& table_;
   };
 
-  Result<uint32_t> SlotOf(const KeyWords& mask);
+  Result<uint32_t> SlotOf(const KeyWords& mask, Wait wait);
+  [[nodiscard]] bool HasFreeRecord() const { return never_used_ < infos_.size() || !free_records_.empty(); }
+  Result<void> CanEnterNow(uint32_t slot, uint32_t priority);
+  void GiveBack(uint32_t slot);
   Result<uint32_t> NewRecord();
   Result<uint32_t> WriteRecord(uint32_t slot, const KeyWords& key, uint32_t priority, const CompiledActions& actions);
-  Result<uint32_t> Prepare(const FlowSpec& flow);
+  Result<uint32_t> Prepare(const FlowSpec& flow, Wait wait);
   void Revive(uint32_t record);
   void Kill(uint32_t record);
   Result<void> Enter(uint32_t record, bool& outranks);
   Result<void> Rechain(uint32_t head, uint32_t remove, uint32_t add);
+  std::vector<Result<FlowId>> PutAll(std::span<const FlowSpec> flows, Wait wait);
   void InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results);
   FlowId NewFlow(uint32_t record, uint64_t cookie);
   void FreeFlow(uint32_t id);
@@ -131,6 +140,7 @@ class TupleSpace final : public FlowTable {
   std::vector<std::pair<uint64_t, FlowStatsDelta>> reclaimed_;  // to be told to the listener
   int busy_ = 0;
   std::vector<uint32_t> chain_;
+  std::vector<uint32_t> pending_in_;  // by slot: records of PutAll not inserted yet
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

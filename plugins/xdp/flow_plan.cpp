@@ -1,0 +1,114 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "flow_plan.h"
+
+#include <utility>
+
+#include "flow_compiler.h"
+#include "sluice/flow_text.h"
+#include "soft/execute.h"
+
+namespace sluice::xdp {
+namespace {
+
+constexpr size_t kMostParsed = 65536;  // texts remembered
+
+Error NoSuchPort(uint32_t number, const std::optional<std::string>& name) {
+  return {"no_such_port", name ? "in_port " + *name + " has no device at present"
+                               : "in_port " + std::to_string(number) + " is not a port of XDP's"};
+}
+
+// Whether the port can give a flow to software that XDP cannot do for the reason `why`, or `why` with the reason why not.
+Result<void> MayBeSoftware(const Port& port, bool wider, Error why) {
+  if (!port.settings().software) {
+    why.detail += "; the port's option software is no";
+  } else if (!port.meta().Can(SLUICE_ACTION_SOFTWARE)) {
+    why.detail += "; the object cannot hand packets to software";
+  } else if (port.sockets().empty()) {
+    why.detail += "; the port has no AF_XDP socket for software";
+  } else if (wider && port.settings().miss == SLUICE_MISS_PASS) {
+    why.detail += "; with miss=pass software could not give other packets back to the kernel";
+  } else {
+    return {};
+  }
+  return why;
+}
+
+}  // namespace
+
+Result<std::shared_ptr<const Actions>> FlowPlanner::Parse(const std::string& text) {
+  if (const auto known = parsed_.find(text); known != parsed_.end()) return known->second;
+  auto actions = ParseActions(text, ports_);
+  if (!actions) return actions.error();
+  if (parsed_.size() >= kMostParsed) parsed_.clear();
+  return parsed_[text] = std::make_shared<const Actions>(*std::move(actions));
+}
+
+// The compiler knows numbers only: says by name which output has no device.
+Error FlowPlanner::NameOutput(Error error, const Actions& actions) const {
+  if (error.reason != "no_such_port") return error;
+  for (const auto& action : actions) {
+    if (const auto* ttl = std::get_if<DecTtl>(&action)) error = NameOutput(std::move(error), ttl->expired);
+    const auto* output = std::get_if<Output>(&action);
+    if (output == nullptr || ports_.ByNumber(output->port) != nullptr) continue;
+    const auto name = ports_.Name(output->port);
+    if (name) error.detail = "output " + *name + " has no device at present";
+    break;
+  }
+  return error;
+}
+
+Result<void> FlowPlanner::CheckOutputs(const Actions& actions) const {
+  for (const auto& action : actions) {
+    if (const auto* output = std::get_if<Output>(&action); output != nullptr && !groups_.HasPort(output->port)) {
+      return Error{"no_such_port", "Port " + std::to_string(output->port) + " is not one of the XDP plugin's"};
+    }
+    if (const auto* ttl = std::get_if<DecTtl>(&action)) {
+      if (auto checked = CheckOutputs(ttl->expired); !checked) return checked;
+    }
+  }
+  return {};
+}
+
+Result<void> FlowPlanner::PlanFor(const Port& port, const Match& match, uint32_t priority, FlowPlan& plan) {
+  auto compiled = CompileMatch(match, port.meta().key);
+  if (!compiled) return compiled.error();
+  auto steps = CompileActions(*plan.actions, port.meta(), groups_, Wait::kForbidden);
+  if (!steps && steps.error().reason != "unsupported_action") return steps.error();
+  if (!steps || compiled->wider) {
+    const Error why = compiled->wider ? *compiled->wider : steps.error();
+    if (auto may = MayBeSoftware(port, compiled->wider.has_value(), why); !may) return may;
+    if (!soft::Check(*plan.actions)) return why;
+    if (auto checked = CheckOutputs(*plan.actions); !checked) return checked;
+    steps = CompiledActions{};
+    steps->terminal = {SLUICE_ACTION_SOFTWARE, compiled->wider ? 1U : 0U};
+    if (!plan.software) plan.software = why;
+    if (compiled->wider && plan.match == nullptr) plan.match = std::make_shared<const Match>(match);
+  }
+  plan.targets.push_back({port.serial(), {compiled->key, compiled->mask, priority, *std::move(steps), 0}});
+  return {};
+}
+
+Result<FlowPlan> FlowPlanner::Plan(const v1::FlowState& put) {
+  const auto match = Match::Unpack(put.packed_match());
+  if (!match) return match.error();
+  auto actions = Parse(put.actions());
+  if (!actions) return actions.error();
+  FlowPlan plan;
+  plan.actions = *std::move(actions);
+  Result<void> planned;
+  if (match->IsExact(Field::in_port)) {
+    const auto number = static_cast<uint32_t>(match->ValueOf(Field::in_port));
+    const Port* port = ports_.ByNumber(number);
+    if (port == nullptr) return NoSuchPort(number, ports_.Name(number));
+    planned = PlanFor(*port, *match, put.priority(), plan);
+  } else {
+    ports_.ForEach([&](const Port& port) {
+      if (planned) planned = PlanFor(port, *match, put.priority(), plan);
+    });
+    if (planned && plan.targets.empty()) return Error{"no_such_port", "there is no port yet"};
+  }
+  if (!planned) return NameOutput(planned.error(), *plan.actions);
+  return plan;
+}
+
+}  // namespace sluice::xdp

@@ -1,0 +1,56 @@
+// SPDX-License-Identifier: Apache-2.0
+// From a flow as the core tells it to what is put into which port's table, or to the reason why not.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "flow_table.h"
+#include "groups.h"
+#include "ports.h"
+#include "sluice/action.h"
+#include "sluice/match.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice::xdp {
+
+struct FlowPlan {
+  struct Target {
+    uint64_t port;  // its serial
+    FlowSpec spec;
+  };
+  std::vector<Target> targets;  // one, or all ports where the match names no in_port
+  std::shared_ptr<const Actions> actions;
+  // A table's key cannot say all of this match: packets that come up have to be held against it.
+  std::shared_ptr<const Match> match;
+  // Why, on one of the ports at least, not XDP but software executes the flow.
+  std::optional<Error> software;
+};
+
+// Session thread.
+class FlowPlanner {
+ public:
+  FlowPlanner(const Ports& ports, Groups& groups) : ports_(ports), groups_(groups) {}
+
+  // Errors: "unsupported_field", "unsupported_action", "no_such_port", those of parsing and of Groups::Acquire, NotYet.
+  Result<FlowPlan> Plan(const v1::FlowState& put);
+  // The parsed list; the same object for the same text, as long as it is remembered.
+  Result<std::shared_ptr<const Actions>> Parse(const std::string& text);
+  // Numbers of ports have another meaning now.
+  void Forget() { parsed_.clear(); }
+
+ private:
+  Result<void> PlanFor(const Port& port, const Match& match, uint32_t priority, FlowPlan& plan);
+  Result<void> CheckOutputs(const Actions& actions) const;
+  [[nodiscard]] Error NameOutput(Error error, const Actions& actions) const;
+
+  const Ports& ports_;
+  Groups& groups_;
+  std::unordered_map<std::string, std::shared_ptr<const Actions>> parsed_;
+};
+
+}  // namespace sluice::xdp
