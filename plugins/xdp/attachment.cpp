@@ -2,6 +2,7 @@
 #include "attachment.h"
 
 #include <bpf/bpf.h>
+#include <bpf/libbpf.h>
 #include <linux/if_link.h>
 #include <linux/rtnetlink.h>
 
