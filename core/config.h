@@ -46,7 +46,7 @@ struct Config {
 
   uint32_t heartbeat_ms = 1'000;
   uint32_t silence_ms = 3'000;
-  uint32_t idle_grace_ms = 1'200;
+  uint32_t idle_grace_ms = 800;
   uint32_t port_ms = 10'000;
   uint32_t plugin_start_ms = 10'000;
   uint32_t plugin_stop_ms = 5'000;

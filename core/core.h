@@ -32,7 +32,7 @@ struct CoreSettings {
   PluginTimes plugins;
   uint64_t port_ms = 10'000;
   uint64_t heartbeat_ms = 1'000;
-  uint64_t idle_grace_ms = 1'200;
+  uint64_t idle_grace_ms = 800;
   size_t publishers = 1'024;
   size_t max_message = size_t{4} << 20;
   std::map<std::string, std::string> endpoints;

@@ -3,6 +3,8 @@
 //
 // Always in copy mode. This is the slow path, and zero-copy would take the queue's buffers away from forwarding. The
 // metadata that the program put in front of the packet is copied along (net/xdp/xsk.c), and sits right before it.
+// Multi-buffer (Documentation/networking/af_xdp.rst, kernel 6.6): a packet that is larger than a frame takes several,
+// all but the last marked as continued.
 #pragma once
 
 #include <xdp/xsk.h>
@@ -13,6 +15,7 @@
 #include <memory>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "sluice/error.h"
 
@@ -22,6 +25,8 @@ class XskSocket {
  public:
   static constexpr uint32_t kFrames = 1024;     // that the ring holds
   static constexpr uint32_t kFrameSize = 4096;  // bytes, with 256 of headroom and the program's metadata
+  static constexpr uint32_t kMostInOneFrame = kFrameSize - 256;
+  static constexpr size_t kMetadataSize = 32;  // readable before the end of the metadata; the most that XDP has
 
   struct Statistics {
     uint64_t received = 0;
@@ -34,11 +39,13 @@ class XskSocket {
   XskSocket& operator=(const XskSocket&) = delete;
 
   [[nodiscard]] int fd() const;
+  // False: packets larger than kMostInOneFrame are lost, and count as dropped.
+  [[nodiscard]] bool TakesSeveralBuffers() const { return takes_several_; }
   // Puts the socket into an XSKMAP under its queue's number.
   [[nodiscard]] Result<void> Register(int xskmap_fd) const;
 
-  // Hands over at most `budget` packets and returns how many. A packet, and the metadata that ends where it begins, are
-  // valid during the call only.
+  // Takes at most `budget` frames from the ring, hands over the packets that end in them and returns how many those
+  // are. A packet, and the metadata that ends where it begins, are valid during the call only.
   using OnPacket = std::function<void(std::span<const uint8_t> packet, const uint8_t* end_of_metadata)>;
   unsigned Receive(unsigned budget, const OnPacket& on_packet);
 
@@ -46,6 +53,9 @@ class XskSocket {
 
  private:
   XskSocket() = default;
+  // `bind_flags` besides those that are always set. The errno, positive, in `error`.
+  static std::unique_ptr<XskSocket> Create(const std::string& device, uint32_t queue, uint16_t bind_flags, int& error);
+  void HandOver(const xdp_desc& descriptor, const OnPacket& on_packet);
 
   struct Unmap {
     void operator()(uint8_t* area) const;
@@ -59,6 +69,8 @@ class XskSocket {
   xsk_ring_cons completion_{};
   xsk_ring_cons rx_{};
   uint32_t queue_ = 0;
+  bool takes_several_ = false;
+  std::vector<uint8_t> partial_;  // metadata and beginning of a packet that goes on in the next frame
   uint64_t received_ = 0;
 };
 

@@ -7,6 +7,8 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <iterator>
+
 #include "ethtool.h"
 #include "system.h"
 
@@ -123,6 +125,16 @@ std::string DescribeProgram(uint32_t program_id) {
   uint32_t size = sizeof(info);
   if (!fd || bpf_obj_get_info_by_fd(fd.get(), &info, &size) != 0 || info.name[0] == '\0') return id;
   return "'" + std::string(info.name, strnlen(info.name, sizeof(info.name))) + "' (" + id + ")";
+}
+
+std::string DescribeFeatures(uint64_t features) {
+  static constexpr const char* kNames[] = {"basic",      "redirect", "ndo-xmit",   "xsk-zerocopy",
+                                           "hw-offload", "rx-sg",    "ndo-xmit-sg"};
+  std::string text;
+  for (size_t bit = 0; bit < std::size(kNames); ++bit) {
+    if ((features >> bit & 1) != 0) text += (text.empty() ? "" : " ") + std::string(kNames[bit]);
+  }
+  return text;
 }
 
 Result<LinkMonitor> LinkMonitor::Open() {

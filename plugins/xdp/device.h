@@ -18,7 +18,8 @@ inline constexpr uint64_t kXdpRedirect = 2;
 inline constexpr uint64_t kXdpNdoXmit = 4;  // frames can be redirected to it
 inline constexpr uint64_t kXdpZeroCopy = 8;
 inline constexpr uint64_t kXdpHwOffload = 16;
-inline constexpr uint64_t kXdpRxSg = 32;  // multi-buffer
+inline constexpr uint64_t kXdpRxSg = 32;       // multi-buffer
+inline constexpr uint64_t kXdpNdoXmitSg = 64;  // frames of several buffers can be redirected to it
 
 struct Device {
   std::string name;
@@ -46,8 +47,11 @@ struct Device {
 Result<Device> QueryDevice(const std::string& name);
 Result<Device> QueryDevice(int ifindex);
 
-// "xdp_dispatcher (id 12)".
+// "'xdp_dispatcher' (id 12)".
 std::string DescribeProgram(uint32_t program_id);
+
+// The features that a device says it has, by the names of the netdev family: "basic redirect rx-sg". Empty: none.
+std::string DescribeFeatures(uint64_t features);
 
 // Word of any change of any device of this namespace, as a readable file descriptor.
 class LinkMonitor {

@@ -53,10 +53,15 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   if (!max_flows) return max_flows.error();
   const auto upcall_rate = from.Number("upcall_rate", defaults.upcall_rate, 0, UINT32_MAX);
   if (!upcall_rate) return upcall_rate.error();
+  const auto replace = from.Choice("replace", {"no", "yes"}, defaults.replace ? "yes" : "no");
+  if (!replace) return replace.error();
   const auto known = from.CheckUnknown();
   if (!known) return known.error();
-  return PortSettings{ParseMode(*mode), ParsePolicy(*miss), static_cast<uint32_t>(*max_flows),
-                      static_cast<uint32_t>(*upcall_rate)};
+  return PortSettings{.mode = ParseMode(*mode),
+                      .miss = ParsePolicy(*miss),
+                      .max_flows = static_cast<uint32_t>(*max_flows),
+                      .upcall_rate = static_cast<uint32_t>(*upcall_rate),
+                      .replace = *replace == "yes"};
 }
 
 Port::Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings)
@@ -114,19 +119,24 @@ Result<void> Port::Load() {
 
 // Redirected-in frames may be on any queue, so each has its socket.
 Result<void> Port::OpenSockets() {
+  std::string why;
   for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
     auto socket = XskSocket::Open(name_, queue);
     Result<void> opened = socket ? (*socket)->Register(object_->xsks_fd()) : Result<void>(socket.error());
     if (!opened && settings_.miss == SLUICE_MISS_UPCALL) return opened;
-    if (!opened) {
-      warnings_.push_back("upcalls are lost: " + opened.error().detail);
-      return {};
+    if (opened) {
+      sockets_.push_back(std::move(*socket));
+    } else if (why.empty()) {
+      why = opened.error().detail;
     }
-    sockets_.push_back(std::move(*socket));
   }
-  if (frags_) {
-    warnings_.push_back("packets of more than " + std::to_string(XskSocket::kFrameSize - 256) +
-                        " bytes cannot go up as upcalls");
+  if (!why.empty()) {
+    warnings_.push_back("upcalls are lost from " + std::to_string(device_.rx_queues - sockets_.size()) + " of " +
+                        std::to_string(device_.rx_queues) + " receive queues: " + why);
+  }
+  if (frags_ && !sockets_.empty() && !sockets_.front()->TakesSeveralBuffers()) {
+    warnings_.push_back("this kernel (before 6.6) takes no packets of more than " +
+                        std::to_string(XskSocket::kMostInOneFrame) + " bytes up as upcalls");
   }
   return {};
 }
@@ -148,12 +158,26 @@ Result<void> Port::Attach() {
     if (!device) return device.error();
     device_ = std::move(*device);
   }
+  const auto displaced = Displace();
+  if (!displaced) return displaced.error();
   std::string native_refusal;
   auto attachment = Attachment::Attach(device_, object_->program_fd(), settings_.mode, &native_refusal);
-  if (!attachment) return attachment.error();
+  if (!attachment) {
+    if (*displaced && !(*displaced)->PutBack()) attachment.error().detail += "; taken off: " + (*displaced)->what();
+    return attachment.error();
+  }
+  if (*displaced) replaced_ = (*displaced)->what();
   attachment_ = std::move(*attachment);
   if (!native_refusal.empty()) warnings_.push_back("in generic mode, which is slow, since: " + native_refusal);
   return {};
+}
+
+Result<std::optional<Displaced>> Port::Displace() {
+  if (!settings_.replace || device_.program_id == 0) return std::optional<Displaced>();
+  auto displaced = Displaced::TakeOff(device_);
+  if (!displaced) return displaced.error();
+  device_.program_id = 0;
+  return std::optional(std::move(*displaced));
 }
 
 Result<void> Port::BecomeOutput() {
@@ -194,8 +218,9 @@ bool Port::Refresh(std::string* why) {
     *why = "the device " + name_ + " is gone";
     return false;
   }
-  if (device->program_id == 0 && !taking_over_) {
+  if (!taking_over_ && device->program_id != ProgramId(object_->program_fd())) {
     *why = "its XDP program was taken off by somebody else";
+    if (device->program_id != 0) *why += ", for " + DescribeProgram(device->program_id);
     return false;
   }
   const bool changed = device->up != device_.up || device->running != device_.running || device->mtu != device_.mtu;
@@ -253,7 +278,9 @@ void Port::FillInfo(v1::Port& port) const {
   info["max_flows"] = std::to_string(settings_.max_flows);
   info["upcall_rate"] = std::to_string(settings_.upcall_rate);
   info["program"] = std::to_string(ProgramId(object_->program_fd()));
-  if (frags_) info["frags"] = "yes";
+  info["frags"] = frags_ ? "yes" : "no";
+  if (device_.xdp_features) info["features"] = DescribeFeatures(*device_.xdp_features);
+  if (!replaced_.empty()) info["replaced"] = replaced_;
   if (taking_over_) info["taking_over"] = "the program of an earlier run forwards until all flows are in";
   if (!preparation_.peer.empty()) info["peer"] = preparation_.peer;
   if (!preparation_.changes.empty()) info["changed"] = preparation_.Changed();

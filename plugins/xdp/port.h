@@ -32,6 +32,7 @@ struct PortSettings {
   sluice_miss_policy miss = SLUICE_MISS_UPCALL;
   uint32_t max_flows = 65536;
   uint32_t upcall_rate = 10000;
+  bool replace = false;  // somebody else's program
   bool operator==(const PortSettings&) const = default;
 
   // Over `defaults`. Errors: "unknown_option", "bad_option", naming it.
@@ -98,6 +99,8 @@ class Port {
   Result<void> OpenSockets();
   Result<void> Attach();
   Result<void> BecomeOutput();
+  // Where somebody else's program is to be replaced: takes it off.
+  Result<std::optional<Displaced>> Displace();
   void Prepare();
 
   PortContext context_;
@@ -111,6 +114,7 @@ class Port {
   std::unique_ptr<FlowTable> table_;
   std::vector<std::unique_ptr<XskSocket>> sockets_;
   std::optional<Attachment> attachment_;
+  std::string replaced_;
   bool taking_over_ = false;
   std::optional<KeptCounts> kept_counts_;
   bool is_output_ = false;

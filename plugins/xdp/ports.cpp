@@ -99,6 +99,7 @@ void Ports::Look(const std::string& name, Slot& slot, v1::FromPlugin& out) {
     Close(slot, true);
     const auto device = QueryDevice(name);
     const bool gone = !device || device->ifindex != ifindex;
+    if (!gone) slot.settings.replace = false;  // told once; no fight with whoever came after us
     slot.state = gone ? "gone" : "failed";
     slot.detail = why;
     slot.failed_with = gone ? std::pair{0, 0U} : std::pair{ifindex, device->program_id};

@@ -2,6 +2,7 @@
 """Flows put by hand: what they do to packets, and that they count them."""
 import json
 import struct
+import time
 
 from harness import SluiceTest, main, wait_until, wire
 
@@ -155,6 +156,92 @@ class Flows(SluiceTest):
         self.assertEqual(sequence, sorted(sequence))
         for key in ("node", "epoch", "seq", "time_ns", "topic"):
             self.assertIn(key, events[0])
+
+
+class Ageing(SluiceTest):
+    """Timeouts, and the counters that a flow ends with. What the flow does not take goes to another, so that all that
+    was sent can be found."""
+
+    def setUp(self):
+        super().setUp()
+        self.rest = self.add_flow("in_port(p0),eth_type(0x88b5), priority:0, actions:drop")
+        self.monitor = self.lab.start("monitor", [self.lab.program("sluicectl"), "--endpoint", self.lab.run_dir,
+                                                  "--json", "monitor", "flow.del", "heartbeat"])
+        wait_until(lambda: "heartbeat" in self.monitor.output(), "a heartbeat")
+
+    def add(self, actions="drop", **timeouts):
+        words = [word for name, value in timeouts.items() for word in (f"--{name}-timeout", str(value))]
+        match = f"in_port(p0),eth(src={self.hosts[0].mac}),eth_type(0x88b5)"
+        ufid = self.lab.query("flow", "add", f"{match}, priority:1, actions:{actions}", *words)[0]["ufid"]
+        self.wait_installed(ufid)
+        return ufid
+
+    def ends(self):
+        lines = self.monitor.output().split("\n")[:-1]  # whole ones
+        return [event for event in map(json.loads, lines) if event["topic"] == "flow.del"]
+
+    def wait_end(self, number=1):
+        wait_until(lambda: len(self.ends()) >= number, "flow.del")
+        return self.ends()[number - 1]
+
+    def assertAllFound(self, flow, sent):
+        """What the flow says that it counted at its end, and what went to the other."""
+        self.wait_packets(self.rest, sent - flow.get("packets", 0))
+        self.assertEqual(flow.get("bytes", 0), 60 * flow.get("packets", 0))
+
+    def test_the_idle_timeout_is_honoured_within_a_second(self):
+        one, two = self.hosts
+        late = []
+        for number in range(1, 4):  # a busy machine may be late, three times in a row it is not
+            self.add(idle=2)
+            self.send(one, two, 20)
+            sent = time.time()
+            event = self.wait_end(number)
+            self.assertEqual((event["cause"], event["flow"]["packets"], event["flow"]["bytes"]),
+                             ("idle_timeout", 20, 1200))
+            after = int(event["time_ns"]) / 1e9 - sent
+            self.assertGreater(after, 2 - 0.05, "too early")  # the last use is told to some ms
+            if after < 3:
+                return
+            late.append(after)
+        self.fail(f"seconds after the last packet: {late}")
+
+    def test_traffic_keeps_a_flow_alive_and_its_end_has_the_last_packet(self):
+        one, two = self.hosts
+        ufid = self.add(idle=2)
+        sender = wire.Sender(one, two.mac, 20)
+        began = time.monotonic()
+        wait_until(lambda: time.monotonic() - began > 5, "five seconds", interval=0.1)
+        self.assertEqual(self.flow(ufid)["ufid"], ufid)
+        self.assertEqual(self.ends(), [])
+        count = sender.stop()
+        event = self.wait_end()
+        self.assertEqual((event["cause"], event["flow"]["packets"]), ("idle_timeout", count))
+        self.assertAllFound(event["flow"], count)
+
+    def test_the_hard_timeout_ends_a_flow_under_traffic(self):
+        one, two = self.hosts
+        sender = wire.Sender(one, two.mac, 2000)
+        put = time.time()
+        self.add(hard=1)
+        event = self.wait_end()
+        count = sender.stop()
+        self.assertEqual(event["cause"], "hard_timeout")
+        self.assertGreater(int(event["time_ns"]) / 1e9 - put, 1)
+        self.assertGreater(event["flow"]["packets"], 0)
+        self.assertAllFound(event["flow"], count)
+
+    def test_changes_and_deletion_under_traffic_lose_no_count(self):
+        one, two = self.hosts
+        sender = wire.Sender(one, two.mac, 3000)
+        for actions in ("drop", "p1", "push_vlan(vid=5,pcp=0),p1", "drop", "flood", "p1"):
+            ufid = self.add(actions)
+        self.lab.ctl("flow", "del", ufid)
+        event = self.wait_end()
+        count = sender.stop()
+        self.assertEqual(event["cause"], "request")
+        self.assertGreater(event["flow"]["packets"], 0)
+        self.assertAllFound(event["flow"], count)
 
 
 if __name__ == "__main__":

@@ -8,6 +8,15 @@ from harness import SluiceTest, main, run, wait_until, wire
 class Ports(SluiceTest):
     ports = ("p0", "p1", "p2")
 
+    def port(self, name):
+        return next(port for port in self.lab.query("port", "list") if port["name"] == name)
+
+    def numbers(self):
+        return {port["name"]: port["number"] for port in self.lab.query("port", "list")}
+
+    def wait_refused(self, ufid):
+        wait_until(lambda: self.flow(ufid)["offload"][0]["state"] == "refused", f"flow {ufid} to be refused")
+
     def offloads(self):
         """What port add may change on a veth pair."""
         text = ""
@@ -33,6 +42,76 @@ class Ports(SluiceTest):
         self.wait_packets(kept, count)
         self.send(three, two, 10)
         self.wait_packets(gone, 10)
+
+    def take_away(self, how):
+        """p2's device vanishes from the switch; returns what brings it back."""
+        switch, host = self.lab.switch, self.hosts[2]
+
+        def remade():
+            run("ip", "link", "add", "p2", "netns", switch, "type", "veth", "peer", "name", "eth0",
+                "netns", host.namespace)
+            run("ip", "-n", host.namespace, "link", "set", "eth0", "address", host.mac, "addrgenmode", "none", "up")
+            run("ip", "-n", switch, "link", "set", "p2", "addrgenmode", "none", "up")
+
+        def moved_back():
+            run("ip", "-n", host.namespace, "link", "set", "p2", "netns", switch)
+            run("ip", "-n", switch, "link", "set", "p2", "up")
+
+        def named_back():
+            run("ip", "-n", switch, "link", "set", "q2", "name", "p2")
+            run("ip", "-n", switch, "link", "set", "p2", "up")
+
+        if how == "deleted":
+            run("ip", "-n", switch, "link", "del", "p2")
+            return remade
+        if how == "moved":
+            run("ip", "-n", switch, "link", "set", "p2", "netns", host.namespace)
+            return moved_back
+        run("ip", "-n", switch, "link", "set", "p2", "down")
+        run("ip", "-n", switch, "link", "set", "p2", "name", "q2")
+        return named_back
+
+    def test_a_device_that_vanishes_and_returns_gets_its_flows_back(self):
+        one, two, three = self.hosts
+        kept = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p1")
+        from_it = self.add_flow("in_port(p2),eth_type(0x88b5), actions:p1")
+        to_it = self.add_flow("in_port(p1),eth_type(0x88b5), actions:p2")
+        numbers = self.numbers()
+        with wire.Receiver(two) as receiver:
+            sender = wire.Sender(one, two.mac, 1000)
+            for rounds, how in enumerate(("deleted", "moved", "renamed"), 1):
+                bring_back = self.take_away(how)
+                wait_until(lambda: self.port("p2")["state"] == "gone", f"p2 to be {how}", timeout=5)
+                for ufid in (from_it, to_it):
+                    self.wait_refused(ufid)
+                bring_back()
+                for ufid in (from_it, to_it):
+                    self.wait_installed(ufid)
+                self.send(three, two, 10, first=1_000_000 * rounds)
+                self.wait_packets(from_it, 10 * rounds)
+                with wire.Receiver(three) as returned:
+                    self.send(two, three, 10)
+                    self.assertEqual(returned.wait(10), 10, how)
+                self.wait_packets(to_it, 10 * rounds)
+            count = sender.stop()
+            self.assertEqual(receiver.wait(count + 30), count + 30, "packets were lost")
+        self.wait_packets(kept, count)
+        self.assertEqual(self.flow(kept)["bytes"], 60 * count)
+        self.assertEqual(self.numbers(), numbers)
+
+    def test_a_number_is_not_used_again_while_flows_refer_to_it(self):
+        numbers = self.numbers()
+        ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p2")
+        self.lab.ctl("port", "del", "p2")
+        run("ip", "-n", self.lab.switch, "link", "set", "p2", "down")
+        run("ip", "-n", self.lab.switch, "link", "set", "p2", "name", "q2")
+        self.lab.ctl("port", "add", "q2")
+        self.assertNotIn(self.numbers()["q2"], numbers.values())
+        self.assertEqual(self.flow(ufid)["actions"], "p2")
+        self.lab.ctl("flow", "del", ufid)
+        self.lab.ctl("port", "del", "q2")
+        self.lab.ctl("port", "add", "q2")
+        self.assertIn(self.numbers()["q2"], numbers.values())
 
     def test_a_port_keeps_its_number_while_flows_name_it(self):
         before = {port["name"]: port["number"] for port in self.lab.query("port", "list")}

@@ -78,6 +78,26 @@ TEST_F(AttachmentTest, SaysThatADriverOffersNoOffload) {
   EXPECT_TRUE(Contains(attachment.error().detail, "(veth) offers no XDP offload")) << attachment.error().detail;
 }
 
+TEST_F(AttachmentTest, DoesNotTryWhatTheDriverSaysItCannotDo) {
+  here_->Ip({"link", "add", "d0", "type", "dummy"});
+  Device device;
+  here_->Do([&] { device = *QueryDevice("d0"); });
+  if (!device.xdp_features) GTEST_SKIP() << "this kernel does not tell the XDP features of devices";
+  const auto native = Attach(Mode::kNative, nullptr, "d0");
+  ASSERT_FALSE(native);
+  EXPECT_TRUE(Contains(native.error().detail, "its driver (dummy) offers no native XDP")) << native.error().detail;
+
+  // Not even asked: a device that could is refused too, if it says that it cannot.
+  here_->Do([&] {
+    Device veth = *QueryDevice("p0");
+    EXPECT_EQ(DescribeFeatures(*veth.xdp_features).substr(0, 14), "basic redirect");
+    veth.xdp_features = 0;
+    EXPECT_FALSE(Attachment::Attach(veth, program_.get(), Mode::kNative, nullptr));
+    veth.xdp_features.reset();  // a kernel that cannot be asked: try it
+    EXPECT_TRUE(Attachment::Attach(veth, program_.get(), Mode::kNative, nullptr));
+  });
+}
+
 TEST_F(AttachmentTest, NamesTheMtuThatIsTooLarge) {
   there_->Ip({"link", "set", "eth0", "mtu", "9000"});
   here_->Ip({"link", "set", "p0", "mtu", "9000"});

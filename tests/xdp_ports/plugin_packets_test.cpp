@@ -4,6 +4,7 @@
 #include <netinet/in.h>
 #include <sys/socket.h>
 
+#include <array>
 #include <cstring>
 #include <thread>
 
@@ -267,19 +268,41 @@ class SeveralQueuesTest : public TwoHosts {
   SeveralQueuesTest() { queues_ = 2; }
 };
 
-TEST_F(SeveralQueuesTest, EveryQueueHasItsWayUp) {
-  AddPorts();
-  // A packet sent on a CPU arrives on the queue of that number.
-  for (uint16_t cpu = 0; cpu < 2; ++cpu) {
-    std::thread([&] {
-      cpu_set_t set;
-      CPU_ZERO(&set);
-      CPU_SET(cpu, &set);
-      sched_setaffinity(0, sizeof(set), &set);
-      for (uint16_t i = 0; i < 20; ++i) at_a_->Send(Udp(static_cast<uint16_t>(100 * cpu + i)));
-    }).join();
+TEST_F(SeveralQueuesTest, EveryQueueHasItsWayUpInOrder) {
+  AddPorts({{"upcall_rate", "0"}});
+  constexpr uint16_t kEach = 300;
+  std::thread other([&] { SendOnCpu(1, kEach, 1000); });
+  SendOnCpu(0, kEach, 0);
+  other.join();
+  std::array<uint16_t, 2> next = {0, 1000};
+  for (int i = 0; i < 2 * kEach; ++i) {
+    const auto upcall = rig_->NextUpcall();
+    ASSERT_TRUE(upcall) << i;
+    auto& expected = next[upcall->data() < Text(Udp(1000)) ? 0 : 1];
+    ASSERT_EQ(upcall->data(), Text(Udp(expected)));
+    ++expected;
   }
-  for (int i = 0; i < 40; ++i) ASSERT_TRUE(rig_->NextUpcall()) << i;
+  EXPECT_EQ(next, (std::array<uint16_t, 2>{kEach, 1000 + kEach}));
+  const auto port = rig_->WaitForPort("p0", [](const v1::Port& p) { return p.counters().at("miss") == 2 * kEach; });
+  EXPECT_EQ(port.info().at("queues"), "2");
+  EXPECT_EQ(port.counters().at("upcall_received"), 2U * kEach);
+}
+
+TEST_F(SeveralQueuesTest, WhatTheLimitDropsIsCountedOnEveryQueue) {
+  AddPorts({{"upcall_rate", "100"}});
+  constexpr uint16_t kEach = 2000;
+  std::thread other([&] { SendOnCpu(1, kEach, 0); });
+  SendOnCpu(0, kEach, 0);
+  other.join();
+  uint64_t received = 0;
+  while (rig_->NextUpcall(kNothing)) ++received;
+  const auto port = rig_->WaitForPort("p0", [](const v1::Port& p) { return p.counters().at("miss") == 2 * kEach; });
+  const auto& counters = port.counters();
+  EXPECT_GT(counters.at("upcall_limited"), kEach);
+  EXPECT_EQ(counters.at("upcall_failed"), 0U);
+  EXPECT_EQ(counters.at("upcall") + counters.at("upcall_limited"), 2U * kEach);
+  EXPECT_EQ(received + counters.at("upcall_dropped"), counters.at("upcall"));
+  EXPECT_EQ(counters.at("rx_packets"), 2U * kEach);
 }
 
 }  // namespace

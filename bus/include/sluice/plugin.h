@@ -95,7 +95,7 @@ struct sluice_session_ops {
   /* 0, or -1 with detail (as above) written. Called again for a port whose options change. */
   int (*port_add)(void* user, const char* name, uint32_t number, const char* options_json, char* detail);
   void (*port_del)(void* user, const char* name);
-  /* About once a second, and before and after flows are deleted: fill at most max entries, return how many; called
+  /* Every 600 ms, and before and after flows are deleted: fill at most max entries, return how many; called
    * again while it returns max. What is reported after a del for the flow deleted still counts. */
   size_t (*stats)(void* user, struct sluice_flow_stats* stats, size_t max);
 };

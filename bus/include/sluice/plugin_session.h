@@ -27,7 +27,7 @@ class PluginSession {
     // adds the acknowledgement. In one message the core counts statistics before it reads verdicts, so that the last
     // statistics of a deleted flow may stand beside its verdict. Called without changes where batch.synced() is news.
     virtual void OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) = 0;
-    // About once a second: statistics, port counters.
+    // Every 600 ms: statistics, port counters.
     virtual void OnTick(v1::FromPlugin& /*out*/) {}
     // File descriptors to wait for beside the bus; asked again before every wait. OnReadable is called for each that
     // is readable or in error.
