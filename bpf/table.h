@@ -39,9 +39,11 @@ struct sluice_record {
   __u64 key[SLUICE_WORDS]; /* struct sluice_key, bits outside the mask are 0 */
 };
 
+#ifndef __cplusplus
 struct sluice_mask {
-  __u64 words[SLUICE_WORDS];
+  __u64 words[SLUICE_KEY_WORDS];
 };
+#endif
 
 /* Masks in the order of search: descending by the highest priority of any flow under them. Entries are single words so
  * that one may be replaced under readers. */

@@ -17,7 +17,8 @@ Error NoSuchPort(uint32_t number, const std::optional<std::string>& name) {
                                : "in_port " + std::to_string(number) + " is not a port of XDP's"};
 }
 
-// Whether the port can give a flow to software that XDP cannot do for the reason `why`, or `why` with the reason why not.
+// Whether the port can give a flow to software that XDP cannot do for the reason `why`, or `why` with the reason why
+// not.
 Result<void> MayBeSoftware(const Port& port, bool wider, Error why) {
   if (!port.settings().software) {
     why.detail += "; the port's option software is no";

@@ -34,8 +34,9 @@ const char* ReasonOf(uint32_t reason) {
 Handler::Handler(Parts parts)
     : parts_(std::move(parts)),
       ports_({parts_.object_path, *parts_.groups, *parts_.reclaimer, flows_, *parts_.kept}, parts_.defaults,
-             {[this](Port& port) { flows_.BeforeClose(port); }, [this] { flows_.AfterClose(); }}) {
-  flows_.Start(ports_, *parts_.groups, *parts_.reclaimer, parts_.layout);
+             {[this](Port& port) { flows_.BeforeClose(port); }, [this] { flows_.AfterClose(); }}),
+      planner_(ports_, *parts_.groups) {
+  flows_.Start(ports_, planner_, *parts_.reclaimer);
 }
 
 Handler::~Handler() {
@@ -77,7 +78,10 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
       flows_.Delete(change.del(), change.seq(), reply);
       break;
     case v1::Change::kPortPut:
-      if (ports_.Put(change.port_put(), reply) == Ports::Outcome::kRenumbered) flows_.WithdrawAll();
+      if (ports_.Put(change.port_put(), reply) == Ports::Outcome::kRenumbered) {
+        flows_.WithdrawAll();
+        planner_.Forget();
+      }
       break;
     case v1::Change::kPortDel:
       ports_.Delete(change.port_del().name());
@@ -124,18 +128,7 @@ void Handler::GoOn(v1::FromPlugin& out, bool anyhow) {
 Result<void> Handler::SendPacket(const v1::PacketOut& packet) {
   Port* port = ports_.ByName(packet.in_port());
   if (port == nullptr) return Error{"no_such_port", "it has no device at present"};
-  if (!packet.has_actions()) return port->PacketOut(packet.data(), std::nullopt);
-  const auto actions = ParseActions(packet.actions(), ports_);
-  auto compiled =
-      actions ? CompileActions(*actions, *parts_.groups, Wait::kForbidden) : Result<CompiledActions>(actions.error());
-  auto id = compiled ? port->table().TryPutActions(*compiled, kNoFlow) : Result<FlowId>(compiled.error());
-  if (!id) {
-    if (!IsNotYet(id.error())) port->CountFailedPacketOut();
-    return id.error();
-  }
-  auto sent = port->PacketOut(packet.data(), port->table().RecordIndex(*id));
-  port->table().Delete(*id);
-  return sent;
+  return port->PacketOut(packet.data());
 }
 
 void Handler::OnTick(v1::FromPlugin& out) {
@@ -210,10 +203,8 @@ void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {
     upcall.set_length(static_cast<uint32_t>(packet.size()));
     upcall.set_match(FormatMatch(soft::ToMatch(soft::Parse(packet, port.number())), ports_));
     if (reason != SLUICE_UPCALL_ACTION) return;
-    const auto ufid = flows_.FlowOfRecord(port, meta.record);
-    if (!ufid) return;
-    upcall.set_ufid(ufid->ToString());
-    const uint32_t max_len = port.table().TerminalArg(meta.record);
+    if (const auto taker = flows_.FindRecord(port, meta)) upcall.set_ufid(taker->ufid.ToString());
+    const uint32_t max_len = meta.arg;
     if (max_len != 0 && max_len < packet.size()) upcall.mutable_data()->resize(max_len);
   });
 }

@@ -27,7 +27,6 @@ class Handler : public PluginSession::Handler {
     std::unique_ptr<KeptState> kept;
     std::unique_ptr<LinkMonitor> links;
     std::string object_path;
-    KeyLayout layout;
     PortSettings defaults;
     std::function<void(int level, const std::string& line)> log;  // any thread
   };
@@ -63,6 +62,7 @@ class Handler : public PluginSession::Handler {
   // In the order in which they may go: tables tell the store, and refer to the parts.
   FlowStore flows_;
   Ports ports_;
+  FlowPlanner planner_;
   std::function<void()> wake_;
   std::map<int, std::pair<uint64_t, size_t>> sockets_;  // by fd: port's serial, place among its sockets
   struct WaitingPacket {

@@ -20,7 +20,7 @@ constexpr size_t kMostBytes = 3300;
 
 }  // namespace
 
-Result<void> RunLive(int program_fd, int ifindex, std::string_view packet, std::optional<uint32_t> metadata) {
+Result<void> RunLive(int program_fd, int ifindex, std::string_view packet) {
   if (packet.size() < ETH_HLEN) {
     return Error{"bad_packet", "a packet of " + std::to_string(packet.size()) + " bytes has no Ethernet header"};
   }
@@ -28,17 +28,13 @@ Result<void> RunLive(int program_fd, int ifindex, std::string_view packet, std::
     return Error{"bad_packet", "a packet of " + std::to_string(packet.size()) + " bytes is more than the " +
                                    std::to_string(kMostBytes) + " that can be sent this way"};
   }
-  std::string data;
-  if (metadata) data.assign(reinterpret_cast<const char*>(&*metadata), sizeof(*metadata));
   xdp_md context{};
-  context.data = static_cast<uint32_t>(data.size());
-  data += packet;
-  context.data_end = static_cast<uint32_t>(data.size());
+  context.data_end = static_cast<uint32_t>(packet.size());
   context.ingress_ifindex = static_cast<uint32_t>(ifindex);
 
   LIBBPF_OPTS(bpf_test_run_opts, options);
-  options.data_in = data.data();
-  options.data_size_in = static_cast<uint32_t>(data.size());
+  options.data_in = packet.data();
+  options.data_size_in = static_cast<uint32_t>(packet.size());
   options.ctx_in = &context;
   options.ctx_size_in = sizeof(context);
   options.repeat = 1;

@@ -3,8 +3,6 @@
 // BPF_F_TEST_XDP_LIVE_FRAMES, kernel 5.18), so that its redirect really sends.
 #pragma once
 
-#include <cstdint>
-#include <optional>
 #include <string_view>
 
 #include "sluice/error.h"
@@ -12,8 +10,8 @@
 namespace sluice::xdp {
 
 // Runs the program on `packet` (from the Ethernet destination on) as received on queue 0 of ifindex, a device of this
-// network namespace. metadata: four bytes for the program in front of the packet, in host order. Errors: "bad_packet"
+// network namespace. Errors: "bad_packet"
 // (shorter than an Ethernet header, or more than a page holds), or the system call's.
-Result<void> RunLive(int program_fd, int ifindex, std::string_view packet, std::optional<uint32_t> metadata);
+Result<void> RunLive(int program_fd, int ifindex, std::string_view packet);
 
 }  // namespace sluice::xdp

@@ -34,11 +34,11 @@ v1::Capabilities CapabilitiesOf(const Object& object) {
   v1::Capabilities capabilities;
   capabilities.add_fields("in_port");
   for (const auto& field : object.key_layout().FieldNames()) capabilities.add_fields(field);
-  for (const auto& action : SupportedActions()) capabilities.add_actions(action);
+  for (const auto& action : SupportedActions(object.meta())) capabilities.add_actions(action);
   auto& limits = *capabilities.mutable_limits();
   limits["max_flows"] = SLUICE_MAX_FLOWS;
-  limits["max_masks"] = SLUICE_MAX_MASKS;
-  limits["max_edits"] = SLUICE_MAX_EDITS;
+  limits["max_masks"] = object.meta().max_masks;
+  limits["max_edits"] = object.meta().max_edits;
   return capabilities;
 }
 
@@ -47,9 +47,8 @@ class XdpPlugin {
   static Result<std::unique_ptr<XdpPlugin>> Start(const sluice_plugin_host& host) {
     auto parts = Prepare(host);
     if (!parts) return parts.error();
-    const auto object = Probe(parts->object_path);
+    const auto object = Probe(ObjectPath(parts->defaults.object, parts->object_path));
     if (!object) return object.error();
-    parts->layout = (*object)->key_layout();
     auto settings = SessionSettings(host);
     settings.version = kVersion;
     settings.capabilities = CapabilitiesOf(**object);

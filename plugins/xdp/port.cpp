@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <atomic>
+#include <bit>
+#include <filesystem>
 #include <utility>
 
 #include "interface/options.h"
@@ -27,6 +29,13 @@ const char* PolicyName(sluice_miss_policy policy) {
 sluice_miss_policy ParsePolicy(const std::string& text) {
   if (text == "pass") return SLUICE_MISS_PASS;
   return text == "drop" ? SLUICE_MISS_DROP : SLUICE_MISS_UPCALL;
+}
+
+// A plain name is one of the installed objects.
+Result<std::string> ParseObject(std::string text) {
+  if (text.empty() || text.front() == '/' || text.find('/') == std::string::npos) return text;
+  return Error{"bad_option", "option 'object' is '" + text +
+                                 "'; it takes a name in the directory of objects, or a path " + "from the root on"};
 }
 
 uint64_t NextSerial() {
@@ -55,13 +64,33 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   if (!upcall_rate) return upcall_rate.error();
   const auto replace = from.Choice("replace", {"no", "yes"}, defaults.replace ? "yes" : "no");
   if (!replace) return replace.error();
+  const auto object = ParseObject(from.Text("object", defaults.object));
+  if (!object) return object.error();
+  const auto software = from.Choice("software", {"yes", "no"}, defaults.software ? "yes" : "no");
+  if (!software) return software.error();
+  const auto max_edits = from.Number("max_edits", defaults.max_edits, 0, 1U << 24);
+  if (!max_edits) return max_edits.error();
+  const auto cache = from.Number("cache", defaults.cache, 64, 1U << 24);
+  if (!cache) return cache.error();
+  if (!std::has_single_bit(*cache)) {
+    return Error{"bad_option", "option 'cache' is '" + std::to_string(*cache) + "'; it takes a power of two"};
+  }
   const auto known = from.CheckUnknown();
   if (!known) return known.error();
   return PortSettings{.mode = ParseMode(*mode),
                       .miss = ParsePolicy(*miss),
                       .max_flows = static_cast<uint32_t>(*max_flows),
                       .upcall_rate = static_cast<uint32_t>(*upcall_rate),
+                      .object = *object,
+                      .software = *software == "yes",
+                      .max_edits = static_cast<uint32_t>(*max_edits),
+                      .cache = static_cast<uint32_t>(*cache),
                       .replace = *replace == "yes"};
+}
+
+std::string ObjectPath(const std::string& asked, const std::string& otherwise) {
+  if (asked.empty() || asked.front() == '/') return asked.empty() ? otherwise : asked;
+  return (std::filesystem::path(otherwise).parent_path() / asked).string();
 }
 
 Port::Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings)
@@ -95,7 +124,9 @@ Result<void> Port::Load() {
   }
   frags_ = LargestMtu(device_) > kSinglePageMtu;
   ObjectOptions options;
-  options.path = context_.object_path;
+  options.path = ObjectPath(settings_.object, context_.object_path);
+  options.max_edits = settings_.max_edits;
+  options.cache_entries = settings_.cache;
   options.max_flows = settings_.max_flows;
   options.subtable_entries = std::min(options.subtable_entries, settings_.max_flows);
   options.miss_policy = settings_.miss;
@@ -119,6 +150,11 @@ Result<void> Port::Load() {
 
 // Redirected-in frames may be on any queue, so each has its socket.
 Result<void> Port::OpenSockets() {
+  if (object_->xsks_fd() < 0) {
+    if (settings_.miss != SLUICE_MISS_UPCALL) return {};
+    return Error{"bad_option", "miss=upcall: the object " + object_->options().path +
+                                   " has no map xsks, so its packets cannot go up; take miss=pass or miss=drop"};
+  }
   std::string why;
   for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
     auto socket = XskSocket::Open(name_, queue);
@@ -260,9 +296,9 @@ Result<void> Port::Keep() {
   return {};
 }
 
-Result<void> Port::PacketOut(std::string_view packet, std::optional<uint32_t> record) {
+Result<void> Port::PacketOut(std::string_view packet) {
   ++packet_out_;
-  auto sent = RunLive(record ? object_->execute_fd() : object_->program_fd(), device_.ifindex, packet, record);
+  auto sent = RunLive(object_->program_fd(), device_.ifindex, packet);
   if (!sent) ++packet_out_failed_;
   return sent;
 }
@@ -277,6 +313,8 @@ void Port::FillInfo(v1::Port& port) const {
   info["queues"] = std::to_string(device_.rx_queues);
   info["max_flows"] = std::to_string(settings_.max_flows);
   info["upcall_rate"] = std::to_string(settings_.upcall_rate);
+  info["software"] = settings_.software ? "yes" : "no";
+  if (!settings_.object.empty()) info["object"] = settings_.object;
   info["program"] = std::to_string(ProgramId(object_->program_fd()));
   info["frags"] = frags_ ? "yes" : "no";
   if (device_.xdp_features) info["features"] = DescribeFeatures(*device_.xdp_features);

@@ -32,12 +32,19 @@ struct PortSettings {
   sluice_miss_policy miss = SLUICE_MISS_UPCALL;
   uint32_t max_flows = 65536;
   uint32_t upcall_rate = 10000;
-  bool replace = false;  // somebody else's program
+  std::string object;      // of the BPF object's file; empty: the default
+  bool software = true;    // what XDP cannot do is done in user space
+  uint32_t max_edits = 0;  // 0: four for each flow
+  uint32_t cache = 65536;  // entries, a power of two
+  bool replace = false;    // somebody else's program
   bool operator==(const PortSettings&) const = default;
 
   // Over `defaults`. Errors: "unknown_option", "bad_option", naming it.
   static Result<PortSettings> Parse(const std::map<std::string, std::string>& options, const PortSettings& defaults);
 };
+
+// The file of an `object` as PortSettings has it. `otherwise`: the default object's file.
+std::string ObjectPath(const std::string& asked, const std::string& otherwise);
 
 // What all ports of a plugin share. All outlives every Port.
 struct PortContext {
@@ -63,6 +70,8 @@ class Port {
   [[nodiscard]] uint32_t number() const { return number_; }
   [[nodiscard]] const Device& device() const { return device_; }
   [[nodiscard]] FlowTable& table() const { return *table_; }
+  [[nodiscard]] const ObjectMeta& meta() const { return object_->meta(); }
+  [[nodiscard]] const PortSettings& settings() const { return settings_; }
   // Unlike any other's that was or will be in this process.
   [[nodiscard]] uint64_t serial() const { return serial_; }
 
@@ -82,8 +91,8 @@ class Port {
   // It goes on, and counts, without us.
   [[nodiscard]] bool IsKept() const { return kept_; }
 
-  // A packet as received here; through the flow table, or by the record's actions alone.
-  Result<void> PacketOut(std::string_view packet, std::optional<uint32_t> record);
+  // A packet as received here, through the program.
+  Result<void> PacketOut(std::string_view packet);
   // One that did not come as far.
   void CountFailedPacketOut() { ++packet_out_failed_; }
 

@@ -123,10 +123,10 @@ class TupleSpace final : public FlowTable {
   JiffiesClock clock_;
   std::unordered_map<KeyWords, uint32_t, MaskHash> slots_;
 
+  EditSpace edits_;
   std::vector<Info> infos_;
   uint32_t never_used_ = 0;  // this record and those after it
   std::vector<uint32_t> free_records_;
-  EditSpace edits_;
   std::unordered_map<uint32_t, std::shared_ptr<const Group>> groups_;  // by record
 
   std::vector<Flow> flows_;
