@@ -31,35 +31,81 @@ uint64_t NumberOf(const Ufid& ufid) {
   return flow;
 }
 
-// XDP has one packet and cannot copy it between edits: edits, then either outputs or one of the others.
-bool XdpCanDo(const Actions& actions) {
-  bool outputs = false;
-  bool terminal = false;
-  for (const Action& action : actions) {
-    if (terminal) return false;
-    const bool output = std::holds_alternative<Output>(action);
-    const bool edit = std::holds_alternative<PushVlan>(action) || std::holds_alternative<PopVlan>(action);
-    if (outputs && !output) return false;
-    if (output) outputs = true;
-    if (!output && !edit) terminal = true;
-  }
-  return true;
-}
-
 bool IsOutput(const Action& action) { return std::holds_alternative<Output>(action); }
 
-bool IsUpcall(const Actions& actions) {
-  return !actions.empty() && std::holds_alternative<ToController>(actions.back());
+// Sends a copy of the packet somewhere.
+bool IsTerminal(const Action& action) {
+  return IsOutput(action) || std::holds_alternative<Flood>(action) || std::holds_alternative<ToController>(action);
 }
 
-// The frame after all edits: what a dry run leaves behind.
+// What XDP can do to a packet. The checksum of SCTP is over all of it, which is too much for XDP.
+bool IsEdit(const Action& action) {
+  if (const auto* set = std::get_if<SetField>(&action)) {
+    return !set->fields.Has(Field::sctp_src) && !set->fields.Has(Field::sctp_dst);
+  }
+  return std::holds_alternative<PushVlan>(action) || std::holds_alternative<PopVlan>(action) ||
+         std::holds_alternative<DecTtl>(action);
+}
+
+// Without what a drop leaves to nobody.
+Actions UpToDrop(const Actions& actions) {
+  const auto drop = std::ranges::find_if(actions, [](const Action& a) { return std::holds_alternative<Drop>(a); });
+  return {actions.begin(), drop};
+}
+
+// Where packets that expire here go: nowhere, or to one place as they are.
+bool XdpCanExpire(const DecTtl& dec) {
+  const Actions expired = UpToDrop(dec.expired);
+  return expired.empty() || (expired.size() == 1 && IsTerminal(expired.front()));
+}
+
+bool SendsAnything(const Action& action) {
+  const auto* dec = std::get_if<DecTtl>(&action);
+  return IsTerminal(action) || (dec != nullptr && std::ranges::any_of(UpToDrop(dec->expired), SendsAnything));
+}
+
+// XDP has one packet and cannot copy it between edits: edits, then either outputs or one of the others. What is done to
+// the packet after it was sent matters only if it is sent again.
+bool XdpCanDo(const Actions& all) {
+  Actions actions = UpToDrop(all);
+  for (const Action& action : actions) {
+    if (!IsTerminal(action) && !IsEdit(action)) return false;
+    if (const auto* dec = std::get_if<DecTtl>(&action); dec != nullptr && !XdpCanExpire(*dec)) return false;
+  }
+  while (!actions.empty() && !SendsAnything(actions.back())) actions.pop_back();
+  const auto first = std::ranges::find_if(actions, IsTerminal);
+  return std::distance(first, actions.end()) <= 1 || std::all_of(first, actions.end(), IsOutput);
+}
+
+// The frame after the edits that come before it is sent: what a dry run leaves behind.
 reference::Bytes Edited(const Actions& actions, const reference::Bytes& frame) {
-  Actions edits = actions;
-  std::erase_if(edits, [](const Action& action) {
-    return !std::holds_alternative<PushVlan>(action) && !std::holds_alternative<PopVlan>(action);
-  });
+  Actions edits(actions.begin(), std::ranges::find_if(actions, IsTerminal));
   edits.emplace_back(Output{1});
   return reference::Execute(edits, frame, 1, {}).emissions.front().frame;
+}
+
+// The list that a packet goes through, of one that XDP can do.
+struct Way {
+  Actions actions;
+  bool expired = false;  // and ends with what dec_ttl has for such packets
+};
+
+// `actions`, or up to the dec_ttl that the packet expires at, and then what that has for it. Tries each with a list of
+// its own, which sends an upcall.
+Way WayOf(const Actions& all, const reference::Bytes& frame) {
+  const Actions actions = UpToDrop(all);
+  for (auto at = actions.begin(); at != actions.end() && !IsTerminal(*at); ++at) {
+    const auto* dec = std::get_if<DecTtl>(&*at);
+    if (dec == nullptr) continue;
+    Actions way(actions.begin(), at);
+    way.emplace_back(DecTtl{{ToController{}}});
+    if (reference::Execute(way, frame, 1, {}).upcalls.empty()) continue;
+    way.pop_back();
+    const Actions expired = UpToDrop(dec->expired);
+    way.insert(way.end(), expired.begin(), expired.end());
+    return {way, true};
+  }
+  return {actions};
 }
 
 // What a packet is expected to do to the subject.
@@ -69,6 +115,7 @@ struct Expected {
   std::map<std::string, uint64_t> counters;  // hit_cache and hit_table together are "hit"
   uint32_t upcall_reason = 0;
   reference::Bytes upcall;
+  bool never_sent = false;  // dropped whatever it is: edits and TTL need not be looked at
 };
 
 // A packet that no flow takes, for the given reason, goes where the miss policy says.
@@ -95,22 +142,25 @@ Expected ExpectPolicy(sluice_miss_policy policy, const reference::Parsed& parsed
   return expected;
 }
 
-Expected ExpectHit(const Actions& actions, const Outcome& outcome) {
+Expected ExpectHit(const Actions& actions, const Way& way, const Outcome& outcome, const reference::Bytes& edited) {
   Expected expected;
+  expected.never_sent = std::ranges::none_of(UpToDrop(actions), SendsAnything);
   expected.counters["hit"] = 1;
+  if (way.expired) expected.counters["ttl_expired"] = 1;
   expected.emissions = outcome.emissions;
   std::ranges::sort(expected.emissions);
-  const bool many = !actions.empty() &&
-                    (std::holds_alternative<Flood>(actions.back()) || std::ranges::count_if(actions, IsOutput) > 1);
-  if (IsUpcall(actions)) {
-    expected.verdict = XDP_REDIRECT;
+  const auto terminal = std::ranges::find_if(way.actions, IsTerminal);
+  if (terminal == way.actions.end()) {
+    expected.counters["drop"] = 1;
+    return expected;
+  }
+  expected.verdict = XDP_REDIRECT;
+  if (std::holds_alternative<ToController>(*terminal)) {
     expected.counters["upcall"] = 1;
     expected.upcall_reason = SLUICE_UPCALL_ACTION;
-    expected.upcall = outcome.upcalls.front();
-  } else if (outcome.emissions.empty()) {
-    expected.counters["drop"] = 1;
+    expected.upcall = edited;  // all of it: user space reports as much as max_len says
   } else {
-    expected.verdict = XDP_REDIRECT;
+    const bool many = std::holds_alternative<Flood>(*terminal) || std::ranges::count_if(way.actions, IsOutput) > 1;
     expected.counters[many ? "output_many" : "output"] = 1;
   }
   return expected;
@@ -228,8 +278,11 @@ class Runner {
            " where 1, " + std::to_string(step.frame.size()) + ", " + std::to_string(flow->counters.tcp_flags) +
            " were expected");
     }
-    Compare(step, live, ExpectHit(flow->actions, outcome), observed, Edited(flow->actions, step.frame),
-            NumberOf(flow->ufid));
+    const Way way = WayOf(flow->actions, step.frame);
+    const reference::Bytes edited = Edited(way.actions, step.frame);
+    tally_.edited += edited != step.frame ? 1 : 0;
+    tally_.expired += way.expired ? 1 : 0;
+    Compare(step, live, ExpectHit(flow->actions, way, outcome, edited), observed, edited, NumberOf(flow->ufid));
   }
 
   static void Compare(const Step& step, bool live, const Expected& expected, const Observed& observed,
@@ -241,6 +294,10 @@ class Runner {
     if (hits != 0) counters["hit"] = hits;
     auto wanted = expected.counters;
     wanted["rx_bytes"] = step.frame.size();
+    if (expected.never_sent) {
+      wanted.erase("ttl_expired");
+      counters.erase("ttl_expired");
+    }
     if (counters != wanted) Fail("counters:" + Show(counters) + "; expected:" + Show(wanted));
     if (!live) {
       if (observed.verdict != expected.verdict) {
