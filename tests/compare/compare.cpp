@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <variant>
 
+#include "compare/xdp_actions.h"
 #include "sluice/flow_text.h"
 
 namespace sluice::compare {
@@ -29,83 +30,6 @@ uint64_t NumberOf(const Ufid& ufid) {
   uint64_t flow = 0;
   for (size_t i = 8; i < 16; ++i) flow = flow << 8 | ufid.bytes[i];
   return flow;
-}
-
-bool IsOutput(const Action& action) { return std::holds_alternative<Output>(action); }
-
-// Sends a copy of the packet somewhere.
-bool IsTerminal(const Action& action) {
-  return IsOutput(action) || std::holds_alternative<Flood>(action) || std::holds_alternative<ToController>(action);
-}
-
-// What XDP can do to a packet. The checksum of SCTP is over all of it, which is too much for XDP.
-bool IsEdit(const Action& action) {
-  if (const auto* set = std::get_if<SetField>(&action)) {
-    return !set->fields.Has(Field::sctp_src) && !set->fields.Has(Field::sctp_dst);
-  }
-  return std::holds_alternative<PushVlan>(action) || std::holds_alternative<PopVlan>(action) ||
-         std::holds_alternative<DecTtl>(action);
-}
-
-// Without what a drop leaves to nobody.
-Actions UpToDrop(const Actions& actions) {
-  const auto drop = std::ranges::find_if(actions, [](const Action& a) { return std::holds_alternative<Drop>(a); });
-  return {actions.begin(), drop};
-}
-
-// Where packets that expire here go: nowhere, or to one place as they are.
-bool XdpCanExpire(const DecTtl& dec) {
-  const Actions expired = UpToDrop(dec.expired);
-  return expired.empty() || (expired.size() == 1 && IsTerminal(expired.front()));
-}
-
-bool SendsAnything(const Action& action) {
-  const auto* dec = std::get_if<DecTtl>(&action);
-  return IsTerminal(action) || (dec != nullptr && std::ranges::any_of(UpToDrop(dec->expired), SendsAnything));
-}
-
-// XDP has one packet and cannot copy it between edits: edits, then either outputs or one of the others. What is done to
-// the packet after it was sent matters only if it is sent again.
-bool XdpCanDo(const Actions& all) {
-  Actions actions = UpToDrop(all);
-  for (const Action& action : actions) {
-    if (!IsTerminal(action) && !IsEdit(action)) return false;
-    if (const auto* dec = std::get_if<DecTtl>(&action); dec != nullptr && !XdpCanExpire(*dec)) return false;
-  }
-  while (!actions.empty() && !SendsAnything(actions.back())) actions.pop_back();
-  const auto first = std::ranges::find_if(actions, IsTerminal);
-  return std::distance(first, actions.end()) <= 1 || std::all_of(first, actions.end(), IsOutput);
-}
-
-// The frame after the edits that come before it is sent: what a dry run leaves behind.
-reference::Bytes Edited(const Actions& actions, const reference::Bytes& frame) {
-  Actions edits(actions.begin(), std::ranges::find_if(actions, IsTerminal));
-  edits.emplace_back(Output{1});
-  return reference::Execute(edits, frame, 1, {}).emissions.front().frame;
-}
-
-// The list that a packet goes through, of one that XDP can do.
-struct Way {
-  Actions actions;
-  bool expired = false;  // and ends with what dec_ttl has for such packets
-};
-
-// `actions`, or up to the dec_ttl that the packet expires at, and then what that has for it. Tries each with a list of
-// its own, which sends an upcall.
-Way WayOf(const Actions& all, const reference::Bytes& frame) {
-  const Actions actions = UpToDrop(all);
-  for (auto at = actions.begin(); at != actions.end() && !IsTerminal(*at); ++at) {
-    const auto* dec = std::get_if<DecTtl>(&*at);
-    if (dec == nullptr) continue;
-    Actions way(actions.begin(), at);
-    way.emplace_back(DecTtl{{ToController{}}});
-    if (reference::Execute(way, frame, 1, {}).upcalls.empty()) continue;
-    way.pop_back();
-    const Actions expired = UpToDrop(dec->expired);
-    way.insert(way.end(), expired.begin(), expired.end());
-    return {way, true};
-  }
-  return {actions};
 }
 
 // What a packet is expected to do to the subject.
@@ -144,7 +68,7 @@ Expected ExpectPolicy(sluice_miss_policy policy, const reference::Parsed& parsed
 
 Expected ExpectHit(const Actions& actions, const Way& way, const Outcome& outcome, const reference::Bytes& edited) {
   Expected expected;
-  expected.never_sent = std::ranges::none_of(UpToDrop(actions), SendsAnything);
+  expected.never_sent = !SendsAnything(actions);
   expected.counters["hit"] = 1;
   if (way.expired) expected.counters["ttl_expired"] = 1;
   expected.emissions = outcome.emissions;
@@ -279,7 +203,7 @@ class Runner {
            " were expected");
     }
     const Way way = WayOf(flow->actions, step.frame);
-    const reference::Bytes edited = Edited(way.actions, step.frame);
+    const reference::Bytes edited = Edited(way, step.frame);
     tally_.edited += edited != step.frame ? 1 : 0;
     tally_.expired += way.expired ? 1 : 0;
     Compare(step, live, ExpectHit(flow->actions, way, outcome, edited), observed, edited, NumberOf(flow->ufid));
