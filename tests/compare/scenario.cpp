@@ -65,9 +65,12 @@ Bytes RandomValue(Rng& rng, const FieldInfo& info) {
   return value;
 }
 
-Action RandomSet(Rng& rng) {
+// Mostly of fields that a packet with the key `like` has.
+Action RandomSet(Rng& rng, const Match& like) {
   constexpr uint64_t kTagPresent = 0x1000;
-  const std::vector<FieldInfo>& group = rng.Pick(SettableGroups());
+  auto groups = SettableGroups();
+  std::erase_if(groups, [&](const auto& fields) { return !like.Has(fields.front().id); });
+  const std::vector<FieldInfo>& group = rng.Pick(groups.empty() || rng.OneIn(4) ? SettableGroups() : groups);
   SetField set;
   while (set.fields.FieldBits() == 0) {
     for (const FieldInfo& info : group) {
@@ -102,7 +105,7 @@ Action RandomOutput(Rng& rng) {
 
 // What XDP does to a packet and, rarely, set(sctp). As long as it is, a list does not push more tags than the headroom
 // in front of a packet and the rig's buffers have room for.
-Action RandomEdit(Rng& rng, const Actions& before) {
+Action RandomEdit(Rng& rng, const Match& like, const Actions& before) {
   constexpr ptrdiff_t kPushes = 20;
   const auto is_push = [](const Action& action) { return std::holds_alternative<PushVlan>(action); };
   switch (rng.Below(10)) {
@@ -117,8 +120,8 @@ Action RandomEdit(Rng& rng, const Actions& before) {
     case 5:
       return rng.OneIn(2) ? DecTtl{} : DecTtl{{RandomOutput(rng)}};
     default: {
-      const Action set = RandomSet(rng);
-      return ActionName(set) == "set(sctp)" && !rng.OneIn(4) ? RandomEdit(rng, before) : set;
+      const Action set = RandomSet(rng, like);
+      return ActionName(set) == "set(sctp)" && !rng.OneIn(4) ? RandomEdit(rng, like, before) : set;
     }
   }
 }
@@ -130,14 +133,14 @@ size_t RandomLength(Rng& rng) {
 }
 
 // Puts something into the list, anywhere, that XDP with its one packet cannot do.
-void MakeSoftware(Rng& rng, Actions& actions) {
+void MakeSoftware(Rng& rng, const Match& like, Actions& actions) {
   std::vector<Action> more;
   switch (rng.Below(4)) {
     case 0:
       more = {Trunc{static_cast<uint32_t>(14 + rng.Below(rng.OneIn(2) ? 60 : 2000))}};
       break;
     case 1:
-      more = {RandomOutput(rng), RandomEdit(rng, actions)};
+      more = {RandomOutput(rng), RandomEdit(rng, like, actions)};
       break;
     case 2:
       more = {RandomOutput(rng), RandomOutput(rng)};
@@ -145,7 +148,7 @@ void MakeSoftware(Rng& rng, Actions& actions) {
     default: {  // a list of more than one action for packets that expire, perhaps with such a list in it
       DecTtl dec;
       for (uint64_t n = 1 + rng.Below(3); n > 0; --n) {
-        dec.expired.push_back(RandomEdit(rng, actions));
+        dec.expired.push_back(RandomEdit(rng, like, actions));
         dec.expired.push_back(RandomOutput(rng));
       }
       more = {dec};
@@ -168,15 +171,18 @@ bool Include(Rng& rng, Field field) {
   return OthersDependOn(field) ? !rng.OneIn(5) : rng.OneIn(4);
 }
 
+// The key of one of the frames.
+Match KeyOf(Rng& rng, const std::vector<Bytes>& frames) {
+  return reference::Datapath::ParseOn(static_cast<uint32_t>(1 + rng.Below(2)), rng.Pick(frames)).key;
+}
+
 Step RandomPut(Rng& rng, uint64_t flow, const std::vector<Bytes>& frames) {
   Step step;
   step.kind = Step::Kind::kPut;
   step.flow = flow;
-  const auto key = [&] {
-    return reference::Datapath::ParseOn(static_cast<uint32_t>(1 + rng.Below(2)), rng.Pick(frames)).key;
-  };
-  step.match = RandomMatch(rng, key(), key());
-  step.actions = RandomActions(rng);
+  const Match key = KeyOf(rng, frames);
+  step.match = RandomMatch(rng, key, KeyOf(rng, frames));
+  step.actions = RandomActions(rng, key);
   step.priority = static_cast<uint32_t>(rng.Below(4));
   return step;
 }
@@ -217,10 +223,10 @@ Match RandomMatch(Rng& rng, const Match& key, const Match& other) {
   }
 }
 
-Actions RandomActions(Rng& rng) {
+Actions RandomActions(Rng& rng, const Match& like) {
   Actions actions;
   if (rng.OneIn(2)) {
-    for (size_t n = RandomLength(rng); n > 0; --n) actions.push_back(RandomEdit(rng, actions));
+    for (size_t n = RandomLength(rng); n > 0; --n) actions.push_back(RandomEdit(rng, like, actions));
   }
   switch (rng.Below(10)) {
     case 0:
@@ -235,8 +241,8 @@ Actions RandomActions(Rng& rng) {
       actions.push_back(RandomOutput(rng));
       break;
   }
-  if (rng.OneIn(10)) actions.push_back(RandomEdit(rng, actions));  // which nobody sees, mostly
-  if (rng.OneIn(8)) MakeSoftware(rng, actions);
+  if (rng.OneIn(10)) actions.push_back(RandomEdit(rng, like, actions));  // which nobody sees, mostly
+  if (rng.OneIn(8)) MakeSoftware(rng, like, actions);
   return actions;
 }
 
@@ -257,12 +263,12 @@ Scenario RandomScenario(Rng& rng, size_t steps) {
         step = scenario[rng.Below(10)];
         step.flow = ++flows;
         step.priority = static_cast<uint32_t>(rng.Below(4));
-        step.actions = RandomActions(rng);
+        step.actions = RandomActions(rng, KeyOf(rng, frames));
         break;
       case 2:
         step.kind = Step::Kind::kModify;
         step.flow = which;
-        step.actions = RandomActions(rng);
+        step.actions = RandomActions(rng, KeyOf(rng, frames));
         step.priority = static_cast<uint32_t>(rng.Below(4));
         break;
       case 3:
