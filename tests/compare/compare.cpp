@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <variant>
 
+#include "compare/xdp_actions.h"
 #include "sluice/flow_text.h"
 
 namespace sluice::compare {
@@ -31,37 +32,6 @@ uint64_t NumberOf(const Ufid& ufid) {
   return flow;
 }
 
-// XDP has one packet and cannot copy it between edits: edits, then either outputs or one of the others.
-bool XdpCanDo(const Actions& actions) {
-  bool outputs = false;
-  bool terminal = false;
-  for (const Action& action : actions) {
-    if (terminal) return false;
-    const bool output = std::holds_alternative<Output>(action);
-    const bool edit = std::holds_alternative<PushVlan>(action) || std::holds_alternative<PopVlan>(action);
-    if (outputs && !output) return false;
-    if (output) outputs = true;
-    if (!output && !edit) terminal = true;
-  }
-  return true;
-}
-
-bool IsOutput(const Action& action) { return std::holds_alternative<Output>(action); }
-
-bool IsUpcall(const Actions& actions) {
-  return !actions.empty() && std::holds_alternative<ToController>(actions.back());
-}
-
-// The frame after all edits: what a dry run leaves behind.
-reference::Bytes Edited(const Actions& actions, const reference::Bytes& frame) {
-  Actions edits = actions;
-  std::erase_if(edits, [](const Action& action) {
-    return !std::holds_alternative<PushVlan>(action) && !std::holds_alternative<PopVlan>(action);
-  });
-  edits.emplace_back(Output{1});
-  return reference::Execute(edits, frame, 1, {}).emissions.front().frame;
-}
-
 // What a packet is expected to do to the subject.
 struct Expected {
   uint32_t verdict = XDP_DROP;
@@ -69,6 +39,7 @@ struct Expected {
   std::map<std::string, uint64_t> counters;  // hit_cache and hit_table together are "hit"
   uint32_t upcall_reason = 0;
   reference::Bytes upcall;
+  bool never_sent = false;  // dropped whatever it is: edits and TTL need not be looked at
 };
 
 // A packet that no flow takes, for the given reason, goes where the miss policy says.
@@ -95,22 +66,25 @@ Expected ExpectPolicy(sluice_miss_policy policy, const reference::Parsed& parsed
   return expected;
 }
 
-Expected ExpectHit(const Actions& actions, const Outcome& outcome) {
+Expected ExpectHit(const Actions& actions, const Way& way, const Outcome& outcome, const reference::Bytes& edited) {
   Expected expected;
+  expected.never_sent = !SendsAnything(actions);
   expected.counters["hit"] = 1;
+  if (way.expired) expected.counters["ttl_expired"] = 1;
   expected.emissions = outcome.emissions;
   std::ranges::sort(expected.emissions);
-  const bool many = !actions.empty() &&
-                    (std::holds_alternative<Flood>(actions.back()) || std::ranges::count_if(actions, IsOutput) > 1);
-  if (IsUpcall(actions)) {
-    expected.verdict = XDP_REDIRECT;
+  const auto terminal = std::ranges::find_if(way.actions, IsTerminal);
+  if (terminal == way.actions.end()) {
+    expected.counters["drop"] = 1;
+    return expected;
+  }
+  expected.verdict = XDP_REDIRECT;
+  if (std::holds_alternative<ToController>(*terminal)) {
     expected.counters["upcall"] = 1;
     expected.upcall_reason = SLUICE_UPCALL_ACTION;
-    expected.upcall = outcome.upcalls.front();
-  } else if (outcome.emissions.empty()) {
-    expected.counters["drop"] = 1;
+    expected.upcall = edited;  // all of it: user space reports as much as max_len says
   } else {
-    expected.verdict = XDP_REDIRECT;
+    const bool many = std::holds_alternative<Flood>(*terminal) || std::ranges::count_if(way.actions, IsOutput) > 1;
     expected.counters[many ? "output_many" : "output"] = 1;
   }
   return expected;
@@ -228,8 +202,11 @@ class Runner {
            " where 1, " + std::to_string(step.frame.size()) + ", " + std::to_string(flow->counters.tcp_flags) +
            " were expected");
     }
-    Compare(step, live, ExpectHit(flow->actions, outcome), observed, Edited(flow->actions, step.frame),
-            NumberOf(flow->ufid));
+    const Way way = WayOf(flow->actions, step.frame);
+    const reference::Bytes edited = Edited(way, step.frame);
+    tally_.edited += edited != step.frame ? 1 : 0;
+    tally_.expired += way.expired ? 1 : 0;
+    Compare(step, live, ExpectHit(flow->actions, way, outcome, edited), observed, edited, NumberOf(flow->ufid));
   }
 
   static void Compare(const Step& step, bool live, const Expected& expected, const Observed& observed,
@@ -241,6 +218,10 @@ class Runner {
     if (hits != 0) counters["hit"] = hits;
     auto wanted = expected.counters;
     wanted["rx_bytes"] = step.frame.size();
+    if (expected.never_sent) {
+      wanted.erase("ttl_expired");
+      counters.erase("ttl_expired");
+    }
     if (counters != wanted) Fail("counters:" + Show(counters) + "; expected:" + Show(wanted));
     if (!live) {
       if (observed.verdict != expected.verdict) {

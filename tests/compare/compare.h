@@ -17,6 +17,8 @@ struct Tally {
   uint64_t cache_hits = 0;
   uint64_t misses = 0;
   uint64_t malformed = 0;
+  uint64_t edited = 0;   // hits whose bytes the flow changed
+  uint64_t expired = 0;  // hits whose TTL or hop limit ran out
   uint64_t flows = 0;
   uint64_t unsupported = 0;  // action lists that the compiler refused, as it must
 };

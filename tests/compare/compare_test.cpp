@@ -60,11 +60,14 @@ TEST_P(Compare, GeneratedScenarios) {
            << Print(least);
   }
   std::cout << tally.packets << " packets, each dry and live: " << tally.hits << " hits (" << tally.cache_hits
-            << " from the cache), " << tally.misses << " misses, " << tally.malformed << " malformed; " << tally.flows
-            << " flows, " << tally.unsupported << " refused for their actions\n";
+            << " from the cache; " << tally.edited << " edited, " << tally.expired << " expired), " << tally.misses
+            << " misses, " << tally.malformed << " malformed; " << tally.flows << " flows, " << tally.unsupported
+            << " refused for their actions\n";
   // The generator is worth something only as long as it reaches all of that.
   EXPECT_GT(tally.hits, tally.packets / 2);
   EXPECT_GT(tally.cache_hits, tally.packets / 4);
+  EXPECT_GT(tally.edited, tally.packets / 10);
+  EXPECT_GT(tally.expired, tally.packets / 200);
   EXPECT_GT(tally.misses, tally.packets / 50);
   EXPECT_GT(tally.malformed, tally.packets / 200);
   EXPECT_GT(tally.unsupported, 0U);

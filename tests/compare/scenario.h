@@ -39,8 +39,9 @@ std::vector<std::pair<std::string, Scenario>> CollisionScenarios(reference::Rng&
 
 // A match that the packet with this key meets, with random fields and masks; now and then with a value of `other`.
 Match RandomMatch(reference::Rng& rng, const Match& key, const Match& other);
-// Edits, then outputs; a few that XDP cannot do.
-Actions RandomActions(reference::Rng& rng);
+// Any list of edits, outputs and the rest; most of them ones that XDP can do. Now and then one of forty actions. Fields
+// that are set are mostly ones that a packet with the key `like` has.
+Actions RandomActions(reference::Rng& rng, const Match& like = {});
 // Frames of at least the 14 bytes that a test run takes.
 reference::Bytes RandomFrame(reference::Rng& rng);
 

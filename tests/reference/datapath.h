@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a datapath must do with a frame, in the plainest way: a scan over all flows, then the actions one by one.
+// What a datapath must do with a frame, in the plainest way: a scan over all flows, then the actions one by one
+// (actions.h).
 //
 // Independent of the BPF programs and of the plugins; it shares with them the flow model of libsluice and nothing else.
 #pragma once
@@ -11,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "reference/actions.h"
 #include "reference/packet.h"
 #include "reference/parser.h"
 #include "sluice/action.h"
@@ -33,23 +35,6 @@ struct Flow {
   uint32_t priority = 0;
   Counters counters;
 };
-
-struct Emission {
-  uint32_t port = 0;
-  Bytes frame;
-  auto operator<=>(const Emission&) const = default;
-};
-
-// What became of one frame.
-struct Outcome {
-  std::vector<Emission> emissions;  // in the order of the actions; of a flood: by port
-  std::vector<Bytes> upcalls;       // sent up by an action
-  bool operator==(const Outcome&) const = default;
-};
-
-// Executes `actions` on `frame`. Output, Flood, Drop, PushVlan, PopVlan and ToController; throws std::logic_error for
-// others.
-Outcome Execute(const Actions& actions, Bytes frame, uint32_t in_port, const std::set<uint32_t>& ports);
 
 bool Matches(const Match& match, const Match& key);
 

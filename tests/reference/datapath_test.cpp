@@ -3,8 +3,6 @@
 
 #include <gtest/gtest.h>
 
-#include <stdexcept>
-
 #include "sluice/flow_text.h"
 
 namespace sluice::reference {
@@ -26,31 +24,6 @@ Flow MakeFlow(const std::string& match, const std::string& actions, uint32_t pri
 const std::set<uint32_t> kPorts{1, 2, 3};
 
 Bytes Frame() { return {0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0x88, 0xb5, 0xaa, 0xbb}; }
-
-TEST(Execute, OutputsSeeTheEditsBeforeThem) {
-  const Bytes tagged{0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 1, 0x81, 0x00, 0x60, 0x05, 0x88, 0xb5, 0xaa, 0xbb};
-  const Actions actions{Output{2}, PushVlan{0x8100, 0x7005}, Output{3}, PopVlan{}, Output{1}};
-  const Outcome outcome = Execute(actions, Frame(), 1, kPorts);
-  EXPECT_EQ(outcome.emissions, (std::vector<Emission>{{2, Frame()}, {3, tagged}, {1, Frame()}}));
-}
-
-TEST(Execute, FloodLeavesOutTheWayIn) {
-  const Outcome outcome = Execute({Flood{}}, Frame(), 2, kPorts);
-  EXPECT_EQ(outcome.emissions, (std::vector<Emission>{{1, Frame()}, {3, Frame()}}));
-}
-
-TEST(Execute, DropAndUpcall) {
-  EXPECT_EQ(Execute({}, Frame(), 1, kPorts), Outcome{});
-  EXPECT_EQ(Execute({Drop{}, Output{2}}, Frame(), 1, kPorts), Outcome{});
-  const Outcome outcome = Execute({ToController{4, 0}, ToController{}}, Frame(), 1, kPorts);
-  EXPECT_EQ(outcome.upcalls, (std::vector<Bytes>{{0, 0, 0, 0}, Frame()}));
-}
-
-TEST(Execute, PopWithoutTagChangesNothing) {
-  EXPECT_EQ(Execute({PopVlan{}, Output{2}}, Frame(), 1, kPorts).emissions.front().frame, Frame());
-}
-
-TEST(Execute, RefusesWhatItDoesNotKnow) { EXPECT_THROW(Execute({Recirc{1}}, Frame(), 1, kPorts), std::logic_error); }
 
 TEST(Datapath, HighestPriorityWinsAndCounts) {
   Datapath datapath(kPorts);

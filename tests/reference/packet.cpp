@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <cstdlib>
 
+#include "reference/checksum.h"
+
 namespace sluice::reference {
 namespace {
 
@@ -22,24 +24,6 @@ void Store16(Bytes& out, size_t at, uint16_t value) {
   out[at + 1] = static_cast<uint8_t>(value);
 }
 
-// RFC 1071, over the bytes as one sequence.
-uint16_t Checksum(std::span<const uint8_t> bytes) {
-  uint32_t sum = 0;
-  for (size_t i = 0; i < bytes.size(); ++i) sum += static_cast<uint32_t>(bytes[i]) << (i % 2 == 0 ? 8 : 0);
-  while (sum > 0xffff) sum = (sum & 0xffff) + (sum >> 16);
-  return static_cast<uint16_t>(~sum);
-}
-
-// CRC32c, which SCTP (RFC 9260, appendix A) uses.
-uint32_t Crc32c(std::span<const uint8_t> bytes) {
-  uint32_t crc = 0xffffffff;
-  for (uint8_t byte : bytes) {
-    crc ^= byte;
-    for (int bit = 0; bit < 8; ++bit) crc = (crc >> 1) ^ ((crc & 1) != 0 ? 0x82f63b78 : 0);
-  }
-  return ~crc;
-}
-
 uint8_t ProtocolNumber(const PacketSpec& spec) {
   switch (spec.l4.index()) {
     case 1:
@@ -55,6 +39,13 @@ uint8_t ProtocolNumber(const PacketSpec& spec) {
   }
 }
 
+// RFC 8200 section 4.4: on its way to where a routing header sends it.
+bool Routed(const Ipv6Spec& ip) {
+  return std::ranges::any_of(ip.extensions, [](const Ipv6Extension& extension) {
+    return extension.type == 43 && extension.segments_left > 0;
+  });
+}
+
 // What TCP, UDP and ICMPv6 sum besides themselves (RFC 9293, 768, 8200 section 8.1).
 Bytes PseudoHeader(const PacketSpec& spec, uint8_t protocol, size_t length) {
   Bytes out;
@@ -65,7 +56,7 @@ Bytes PseudoHeader(const PacketSpec& spec, uint8_t protocol, size_t length) {
     Put16(out, length);
   } else if (const auto* v6 = std::get_if<Ipv6Spec>(&spec.l3)) {
     PutAll(out, v6->src);
-    PutAll(out, v6->dst);
+    PutAll(out, Routed(*v6) ? v6->final_dst : v6->dst);
     Put32(out, length);
     Put32(out, protocol);
   }
@@ -97,7 +88,7 @@ Layer4 Headers(const PacketSpec& spec) {
     Put16(out, udp->dst);
     Put16(out, 8U + spec.payload);
     Put16(out, 0);
-    l4.checksum_at = 6;
+    if (udp->checksum) l4.checksum_at = 6;
   } else if (const auto* sctp = std::get_if<SctpSpec>(&spec.l4)) {
     Put16(out, sctp->src);
     Put16(out, sctp->dst);
@@ -150,7 +141,7 @@ Bytes BuildIpv4(const Ipv4Spec& ip, uint8_t protocol, size_t length) {
   Bytes out;
   Put8(out, 0x40 | (5 + ip.option_words));
   Put8(out, ip.tos);
-  Put16(out, 20U + ip.option_words * 4U + length);
+  Put16(out, ip.total_length.value_or(20U + ip.option_words * 4U + length));
   Put16(out, 0x1234);
   Put16(out, (ip.more_fragments ? 0x2000U : 0U) | (ip.fragment_offset & 0x1fff));
   Put8(out, ip.ttl);
@@ -178,15 +169,15 @@ Bytes BuildIpv6(const Ipv6Spec& ip, uint8_t protocol, size_t length) {
       chain.insert(chain.end(), extension.words * 8UL + 6, 0);
     } else {
       Put8(chain, extension.words);
-      // One PadN option over the whole of it (RFC 8200 section 4.2); in a routing header: type 1, 0 segments left.
+      // One PadN option over the whole of it (RFC 8200 section 4.2); in a routing header: type 1, segments left.
       Put8(chain, 1);
-      Put8(chain, extension.type == 43 ? 0 : extension.words * 8U + 4);
+      Put8(chain, extension.type == 43 ? extension.segments_left : extension.words * 8U + 4);
       chain.insert(chain.end(), extension.words * 8UL + 4, 0);
     }
   }
   Bytes out;
   Put32(out, 0x60000000U | static_cast<uint32_t>(ip.tclass) << 20 | (ip.label & 0xfffff));
-  Put16(out, chain.size() + length);
+  Put16(out, ip.payload_length.value_or(chain.size() + length));
   Put8(out, ip.extensions.empty() ? last : ip.extensions.front().type);
   Put8(out, ip.hlimit);
   PutAll(out, ip.src);
@@ -212,6 +203,7 @@ Bytes Build(const PacketSpec& spec) {
   if (const auto* v4 = std::get_if<Ipv4Spec>(&spec.l3)) PutAll(out, BuildIpv4(*v4, ProtocolNumber(spec), l4.size()));
   if (const auto* v6 = std::get_if<Ipv6Spec>(&spec.l3)) PutAll(out, BuildIpv6(*v6, ProtocolNumber(spec), l4.size()));
   PutAll(out, l4);
+  out.insert(out.end(), spec.padding, 0xee);
   return out;
 }
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // Frames for tests: what a frame says (PacketSpec, plain data), its bytes (Build), random ones, and damaged ones.
 //
-// All numbers in a spec are in host order; Build puts them on the wire with lengths and checksums as they must be.
-// Frames begin with the Ethernet destination and have no FCS and no padding.
+// All numbers in a spec are in host order; Build puts them on the wire with lengths and checksums as they must be,
+// where the spec does not ask for others. Frames begin with the Ethernet destination and have no FCS.
 #pragma once
 
 #include <array>
@@ -43,7 +43,8 @@ struct Ipv4Spec {
   uint8_t option_words = 0;      // of 4 bytes, filled with no-operation
   uint16_t fragment_offset = 0;  // in units of 8 bytes
   bool more_fragments = false;
-  std::optional<uint8_t> protocol;  // where it should not follow from the layer above
+  std::optional<uint8_t> protocol;       // where it should not follow from the layer above
+  std::optional<uint16_t> total_length;  // where it should lie
 };
 
 // One extension header of IPv6. `words` is how many units of 8 bytes it has beyond the first (fragment: none).
@@ -52,6 +53,7 @@ struct Ipv6Extension {
   uint8_t words = 0;
   uint16_t fragment_offset = 0;
   bool more_fragments = false;
+  uint8_t segments_left = 0;  // routing
 };
 
 struct Ipv6Spec {
@@ -59,7 +61,11 @@ struct Ipv6Spec {
   uint8_t tclass = 0, hlimit = 64;
   uint32_t label = 0;
   std::vector<Ipv6Extension> extensions;
+  // Where the packet ends up in the end, if a routing header has segments left: checksums are over this one. It is in
+  // no header here (as in a compressed routing header), so that any number of bytes will do.
+  Ipv6Address final_dst{};
   std::optional<uint8_t> protocol;
+  std::optional<uint16_t> payload_length;  // where it should lie
 };
 
 struct TcpSpec {
@@ -69,6 +75,7 @@ struct TcpSpec {
 };
 struct UdpSpec {
   uint16_t src = 0, dst = 0;
+  bool checksum = true;  // else 0, which says that there is none
 };
 struct SctpSpec {
   uint16_t src = 0, dst = 0;
@@ -84,6 +91,7 @@ struct PacketSpec {
   std::variant<std::monostate, ArpSpec, Ipv4Spec, Ipv6Spec> l3;
   std::variant<std::monostate, TcpSpec, UdpSpec, SctpSpec, IcmpSpec> l4;
   uint16_t payload = 26;  // bytes after the last header
+  uint8_t padding = 0;    // bytes after the IP packet, as Ethernet fills up short frames
 };
 
 Bytes Build(const PacketSpec& spec);

@@ -40,6 +40,28 @@ TEST(Build, ChecksumsOfSctpAndIcmp) {
   EXPECT_EQ(Hex(Build(Named("icmp6"))).substr(108, 16), "8000e8f200010001");
 }
 
+TEST(Build, UdpWithoutChecksumSaysZero) {
+  EXPECT_EQ(Hex(Build(Named("udp4_no_checksum"))).substr(68, 16), "03e8003500220000");
+  EXPECT_EQ(Hex(Build(Named("udp6_no_checksum"))).substr(108, 16), "03e8003500220000");
+}
+
+// The sum is over the final destination, fd00::9: 7 more than of what the header has.
+TEST(Build, RoutingHeaderWithSegmentsLeft) {
+  EXPECT_EQ(Hex(Build(Named("udp6"))).substr(108, 16), "03e80035002264df");
+  EXPECT_EQ(Hex(Build(Named("udp6_routed"))).substr(108, 8), "11020101");
+  EXPECT_EQ(Hex(Build(Named("udp6_routed"))).substr(156, 16), "03e80035002264d8");
+}
+
+TEST(Build, PaddingAndLengthsThatLie) {
+  const Bytes plain = Build(Named("udp4"));
+  Bytes padded = Build(Named("udp4_padding"));
+  ASSERT_EQ(padded.size(), plain.size() + 18);
+  padded.resize(plain.size());
+  EXPECT_EQ(padded, plain);
+  EXPECT_EQ(Hex(Build(Named("udp4_short_length"))).substr(32, 4), "0015");
+  EXPECT_EQ(Hex(Build(Named("sctp6_short_length"))).substr(36, 4), "0014");
+}
+
 TEST(Build, SameSeedSameFrame) {
   Rng one(7);
   Rng other(7);

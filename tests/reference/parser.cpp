@@ -35,7 +35,7 @@ class Cursor {
 
 class Parser {
  public:
-  explicit Parser(std::span<const uint8_t> frame) : rest_(frame) {}
+  explicit Parser(std::span<const uint8_t> frame) : frame_size_(frame.size()), rest_(frame) {}
 
   Parsed Run() {
     parsed_.malformed = Ethernet();
@@ -62,6 +62,15 @@ class Parser {
   }
   void Set(Field field, uint64_t value) { parsed_.key.SetExact(field, value); }
 
+  // Here is the header of a known protocol, of at least `size` bytes. False: it is cut short.
+  bool BeginTransport(size_t size) {
+    if (!rest_.Has(size)) return false;
+    parsed_.transport = Position();
+    return true;
+  }
+  [[nodiscard]] size_t Position() const { return frame_size_ - rest_.Left(); }
+
+  size_t frame_size_;
   Cursor rest_;
   Parsed parsed_;
 };
@@ -108,6 +117,7 @@ Malformed Parser::Arp() {
   if (!rest_.Has(28)) return Malformed::kArp;
   const bool ethernet_ipv4 = rest_.U16(0) == 1 && rest_.U16(2) == kIpv4 && rest_.U8(4) == 6 && rest_.U8(5) == 4;
   if (!ethernet_ipv4) return Malformed::kNo;
+  parsed_.network = Position();
   Copy(Field::arp_op, 6);
   Copy(Field::arp_sha, 8);
   Copy(Field::arp_sip, 14);
@@ -122,6 +132,7 @@ Malformed Parser::Ipv4() {
   const size_t header = (rest_.U8(0) & 15) * 4UL;
   if (rest_.U8(0) >> 4 != 4 || header < 20 || !rest_.Has(header)) return Malformed::kIpv4;
 
+  parsed_.network = Position();
   const uint16_t fragment = rest_.U16(6);
   const bool later = (fragment & 0x1fff) != 0;
   const bool more = (fragment & 0x2000) != 0;
@@ -139,6 +150,7 @@ Malformed Parser::Ipv4() {
 // RFC 8200. The payload length is not looked at.
 Malformed Parser::Ipv6() {
   if (!rest_.Has(40) || rest_.U8(0) >> 4 != 6) return Malformed::kIpv6;
+  parsed_.network = Position();
   Set(Field::ipv6_tclass, (rest_.U16(0) >> 4) & 0xff);
   Set(Field::ipv6_label, (rest_.U8(1) & 15UL) << 16 | rest_.U16(2));
   Copy(Field::ipv6_hlimit, 7);
@@ -168,6 +180,7 @@ Malformed Parser::Ipv6Chain(uint8_t& next, uint8_t& fragment) {
     if (options) length = 8UL + rest_.U8(1) * 8UL;
     if (authentication) length = (rest_.U8(1) + 2UL) * 4UL;
     if (!rest_.Has(length)) return Malformed::kIpv6;
+    if (next == 43 && rest_.U8(3) != 0) parsed_.routed = true;
     if (fragmented) {
       const uint16_t offset_and_more = rest_.U16(2);
       if ((offset_and_more & 0xfff8) != 0) {
@@ -185,30 +198,30 @@ Malformed Parser::Ipv6Chain(uint8_t& next, uint8_t& fragment) {
 Malformed Parser::Layer4(uint8_t protocol, bool v6) {
   switch (protocol) {
     case 6:  // RFC 9293; the flags are 12 bits, reserved ones included
-      if (!rest_.Has(20)) return Malformed::kLayer4;
+      if (!BeginTransport(20)) return Malformed::kLayer4;
       Copy(Field::tcp_src, 0);
       Copy(Field::tcp_dst, 2);
       Set(Field::tcp_flags, rest_.U16(12) & 0xfff);
       break;
     case 17:  // RFC 768
-      if (!rest_.Has(8)) return Malformed::kLayer4;
+      if (!BeginTransport(8)) return Malformed::kLayer4;
       Copy(Field::udp_src, 0);
       Copy(Field::udp_dst, 2);
       break;
     case 132:  // RFC 9260
-      if (!rest_.Has(12)) return Malformed::kLayer4;
+      if (!BeginTransport(12)) return Malformed::kLayer4;
       Copy(Field::sctp_src, 0);
       Copy(Field::sctp_dst, 2);
       break;
     case 1:  // RFC 792
       if (v6) break;
-      if (!rest_.Has(8)) return Malformed::kLayer4;
+      if (!BeginTransport(8)) return Malformed::kLayer4;
       Copy(Field::icmp_type, 0);
       Copy(Field::icmp_code, 1);
       break;
     case 58:  // RFC 4443
       if (!v6) break;
-      if (!rest_.Has(8)) return Malformed::kLayer4;
+      if (!BeginTransport(8)) return Malformed::kLayer4;
       Copy(Field::icmpv6_type, 0);
       Copy(Field::icmpv6_code, 1);
       break;

@@ -73,6 +73,11 @@ TEST(Parse, TwoTagsAndThree) {
 // Bytes up to where nothing is looked at any more.
 size_t HeaderBytes(PacketSpec spec) {
   spec.payload = 0;
+  spec.padding = 0;
+  if (auto* v6 = std::get_if<Ipv6Spec>(&spec.l3); v6 != nullptr && v6->extensions.size() > kMaxIpv6Extensions) {
+    v6->extensions.resize(kMaxIpv6Extensions);
+    spec.l4 = std::monostate{};
+  }
   const Match key = Parse(Build(spec)).key;
   if (key.ValueOf(Field::ipv4_frag) == 2 || key.ValueOf(Field::ipv6_frag) == 2) spec.l4 = std::monostate{};
   if (auto* tcp = std::get_if<TcpSpec>(&spec.l4)) tcp->option_words = 0;
@@ -90,6 +95,46 @@ TEST(Parse, CutAtEveryByte) {
       EXPECT_EQ(parsed.malformed == Malformed::kEthernet, length < 14) << name << " cut to " << length;
     }
   }
+}
+
+// Where headers are, of every shape in which they are not at the usual place.
+TEST(Parse, TellsWhereHeadersAre) {
+  const std::map<std::string, std::pair<size_t, size_t>> expected{
+      {"arp", {14, 0}},
+      {"other", {0, 0}},
+      {"udp4", {14, 34}},
+      {"tcp4_options", {14, 74}},
+      {"tcp4_qinq", {22, 42}},
+      {"udp4_three_tags", {0, 0}},
+      {"udp4_first_fragment", {14, 34}},
+      {"udp4_later_fragment", {14, 0}},
+      {"ip4_other", {14, 0}},
+      {"udp6", {14, 54}},
+      {"udp6_seven_extensions", {14, 0}},
+      {"udp6_extensions", {14, 102}},
+      {"udp6_authentication", {14, 78}},
+      {"udp6_first_fragment", {14, 62}},
+      {"udp6_later_fragment", {14, 0}},
+  };
+  for (const auto& [name, places] : expected) {
+    const Parsed parsed = Parse(Named(name));
+    EXPECT_EQ(parsed.network, places.first) << name;
+    EXPECT_EQ(parsed.transport, places.second) << name;
+  }
+}
+
+TEST(Parse, TellsOfSegmentsLeft) {
+  EXPECT_TRUE(Parse(Named("udp6_routed")).routed);
+  EXPECT_FALSE(Parse(Named("udp6_extensions")).routed);  // a routing header that has come to its end
+  EXPECT_FALSE(Parse(Named("udp6")).routed);
+}
+
+// What is after the sixth extension header is the protocol.
+TEST(Parse, FollowsSixExtensions) {
+  EXPECT_TRUE(Parse(Named("udp6_six_extensions")).key.Has(Field::udp_src));
+  const Match seven = Parse(Named("udp6_seven_extensions")).key;
+  EXPECT_FALSE(seven.Has(Field::udp_src));
+  EXPECT_EQ(seven.ValueOf(Field::ipv6_proto), 60U);
 }
 
 TEST(Parse, DamagedFramesAreReadInBounds) {

@@ -45,6 +45,12 @@ uint16_t PoolTci(Rng& rng) {
   return static_cast<uint16_t>(pcp | dei | rng.Pick(kVids));
 }
 
+// What a length field may say that is not so: less than the headers, less or more than there is.
+uint16_t PoolLength(Rng& rng) {
+  static const std::vector<uint16_t> kLengths{0, 19, 28, 40, 50, 1600, 65535};
+  return rng.Pick(kLengths);
+}
+
 // The ends of the field too: one bit decides whether a fragment is the first.
 uint16_t PoolFragmentOffset(Rng& rng) {
   static const std::vector<uint16_t> kOffsets{0, 0, 0, 1, 0x1000, 185};
@@ -64,6 +70,7 @@ Ipv4Spec RandomIpv4(Rng& rng) {
     ip.more_fragments = rng.OneIn(2);
     ip.fragment_offset = PoolFragmentOffset(rng);
   }
+  if (rng.OneIn(20)) ip.total_length = PoolLength(rng);
   return ip;
 }
 
@@ -73,6 +80,7 @@ Ipv6Extension RandomExtension(Rng& rng) {
   extension.type = rng.Pick(kTypes);
   if (extension.type != 44) {
     extension.words = static_cast<uint8_t>(rng.OneIn(2) ? 0 : rng.Below(4));
+    if (extension.type == 43 && rng.OneIn(2)) extension.segments_left = static_cast<uint8_t>(1 + rng.Below(3));
   } else {
     extension.more_fragments = rng.OneIn(2);
     extension.fragment_offset = PoolFragmentOffset(rng);
@@ -92,7 +100,9 @@ Ipv6Spec RandomIpv6(Rng& rng) {
   ip.label = rng.Pick(kLabel);
   if (rng.OneIn(4)) {
     for (uint64_t n = 1 + rng.Below(rng.OneIn(4) ? 10 : 3); n > 0; --n) ip.extensions.push_back(RandomExtension(rng));
+    ip.final_dst = PoolIpv6(rng);
   }
+  if (rng.OneIn(20)) ip.payload_length = PoolLength(rng);
   return ip;
 }
 
@@ -109,7 +119,7 @@ void RandomLayer4(Rng& rng, PacketSpec& spec) {
     case 3:
     case 4:
     case 5:
-      spec.l4 = UdpSpec{PoolPort(rng), PoolPort(rng)};
+      spec.l4 = UdpSpec{PoolPort(rng), PoolPort(rng), !rng.OneIn(8)};
       break;
     case 6:
       spec.l4 = SctpSpec{PoolPort(rng), PoolPort(rng)};
@@ -152,6 +162,39 @@ PacketSpec Ipv6Of(const decltype(PacketSpec::l4)& l4, std::vector<Ipv6Extension>
   return spec;
 }
 
+PacketSpec Padded(PacketSpec spec, uint8_t padding) {
+  spec.padding = padding;
+  return spec;
+}
+
+// Parts of what Ipv4Of makes.
+PacketSpec FirstFragment(const decltype(PacketSpec::l4)& l4) {
+  PacketSpec spec = Ipv4Of(l4);
+  std::get<Ipv4Spec>(spec.l3).more_fragments = true;
+  return spec;
+}
+PacketSpec LaterFragment(const decltype(PacketSpec::l4)& l4) {
+  PacketSpec spec = FirstFragment(l4);
+  std::get<Ipv4Spec>(spec.l3).fragment_offset = 185;
+  return spec;
+}
+
+PacketSpec WithTotalLength(PacketSpec spec, uint16_t length) {
+  std::get<Ipv4Spec>(spec.l3).total_length = length;
+  return spec;
+}
+PacketSpec WithPayloadLength(PacketSpec spec, uint16_t length) {
+  std::get<Ipv6Spec>(spec.l3).payload_length = length;
+  return spec;
+}
+
+// A routing header that has not come to its end.
+PacketSpec Routed(const decltype(PacketSpec::l4)& l4) {
+  PacketSpec spec = Ipv6Of(l4, {{.type = 43, .words = 2, .segments_left = 1}});
+  std::get<Ipv6Spec>(spec.l3).final_dst = {0xfd, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 9};
+  return spec;
+}
+
 PacketSpec Tagged(PacketSpec spec, std::vector<VlanTag> tags) {
   spec.tags = std::move(tags);
   return spec;
@@ -162,10 +205,6 @@ PacketSpec Tagged(PacketSpec spec, std::vector<VlanTag> tags) {
 std::vector<std::pair<std::string, PacketSpec>> NamedPackets() {
   PacketSpec options = Ipv4Of(TcpSpec{1000, 80, 0x02, 5});
   std::get<Ipv4Spec>(options.l3).option_words = 10;
-  PacketSpec first = Ipv4Of(UdpSpec{1000, 53});
-  std::get<Ipv4Spec>(first.l3).more_fragments = true;
-  PacketSpec later = first;
-  std::get<Ipv4Spec>(later.l3).fragment_offset = 185;
   PacketSpec arp = Ipv4Of({});
   arp.l3 = ArpSpec{.sha = arp.src, .tha = {}, .sip = 0x0a000001, .tip = 0x0a000002};
   PacketSpec rarp = arp;
@@ -182,8 +221,19 @@ std::vector<std::pair<std::string, PacketSpec>> NamedPackets() {
           {"sctp4", Ipv4Of(SctpSpec{1000, 2000})},
           {"icmp4", Ipv4Of(IcmpSpec{8, 0})},
           {"ip4_other", Ipv4Of({})},
-          {"udp4_first_fragment", first},
-          {"udp4_later_fragment", later},
+          {"udp4_first_fragment", FirstFragment(UdpSpec{1000, 53})},
+          {"udp4_later_fragment", LaterFragment(UdpSpec{1000, 53})},
+          {"tcp4_first_fragment", FirstFragment(TcpSpec{1000, 80, 0x18, 0})},
+          {"tcp4_later_fragment", LaterFragment(TcpSpec{1000, 80, 0x18, 0})},
+          {"sctp4_first_fragment", FirstFragment(SctpSpec{1000, 2000})},
+          {"sctp4_later_fragment", LaterFragment(SctpSpec{1000, 2000})},
+          {"udp4_no_checksum", Ipv4Of(UdpSpec{1000, 53, false})},
+          {"udp4_padding", Padded(Ipv4Of(UdpSpec{1000, 53}), 18)},
+          {"sctp4_padding", Padded(Ipv4Of(SctpSpec{1000, 2000}), 7)},
+          {"udp4_short_length", WithTotalLength(Ipv4Of(UdpSpec{1000, 53}), 21)},
+          {"sctp4_short_length", WithTotalLength(Ipv4Of(SctpSpec{1000, 2000}), 44)},
+          {"sctp4_no_length", WithTotalLength(Ipv4Of(SctpSpec{1000, 2000}), 0)},
+          {"sctp4_long_length", WithTotalLength(Ipv4Of(SctpSpec{1000, 2000}), 1500)},
           {"udp6", Ipv6Of(UdpSpec{1000, 53})},
           {"tcp6", Ipv6Of(TcpSpec{1000, 80, 0x18, 0})},
           {"sctp6", Ipv6Of(SctpSpec{1000, 2000})},
@@ -194,6 +244,20 @@ std::vector<std::pair<std::string, PacketSpec>> NamedPackets() {
           {"udp6_first_fragment", Ipv6Of(UdpSpec{1000, 53}, {{44, 0, 0, true}})},
           {"udp6_later_fragment", Ipv6Of(UdpSpec{1000, 53}, {{44, 0, 185, true}})},
           {"udp6_atomic_fragment", Ipv6Of(UdpSpec{1000, 53}, {{44, 0, 0, false}})},
+          {"udp6_no_checksum", Ipv6Of(UdpSpec{1000, 53, false})},
+          {"udp6_routed", Routed(UdpSpec{1000, 53})},
+          {"tcp6_routed", Routed(TcpSpec{1000, 80, 0x18, 0})},
+          {"icmp6_routed", Routed(IcmpSpec{128, 0})},
+          {"udp6_six_extensions", Ipv6Of(UdpSpec{1000, 53}, std::vector<Ipv6Extension>(6, {60, 0}))},
+          {"udp6_seven_extensions", Ipv6Of(UdpSpec{1000, 53}, std::vector<Ipv6Extension>(7, {60, 0}))},
+          {"tcp6_first_fragment", Ipv6Of(TcpSpec{1000, 80, 0x18, 0}, {{44, 0, 0, true}})},
+          {"sctp6_first_fragment", Ipv6Of(SctpSpec{1000, 2000}, {{44, 0, 0, true}})},
+          {"sctp6_short_length", WithPayloadLength(Ipv6Of(SctpSpec{1000, 2000}), 20)},
+          {"sctp6_padding", Padded(Ipv6Of(SctpSpec{1000, 2000}), 7)},
+          {"tcp4_qinq", Tagged(Ipv4Of(TcpSpec{1000, 80, 0x18, 0}), {{0x88a8, 0x2064}, {0x8100, 5}})},
+          {"icmp4_two_service_tags", Tagged(Ipv4Of(IcmpSpec{8, 0}), {{0x88a8, 100}, {0x88a8, 5}})},
+          {"sctp4_vlan", Tagged(Ipv4Of(SctpSpec{1000, 2000}), {{0x8100, 5}})},
+          {"udp4_drop_eligible", Tagged(Ipv4Of(UdpSpec{1000, 53}), {{0x8100, 0x7005}})},
           {"udp4_vlan", Tagged(Ipv4Of(UdpSpec{1000, 53}), {{0x8100, 0x6005}})},
           {"udp6_qinq", Tagged(Ipv6Of(UdpSpec{1000, 53}), {{0x88a8, 100}, {0x8100, 5}})},
           {"udp4_three_tags", Tagged(Ipv4Of(UdpSpec{1000, 53}), {{0x8100, 1}, {0x8100, 2}, {0x8100, 3}})},
@@ -208,6 +272,7 @@ PacketSpec RandomPacket(Rng& rng) {
   RandomTags(rng, spec);
   static const std::vector<uint16_t> kPayload{0, 1, 7, 26, 26, 26, 200, 1400};
   spec.payload = rng.Pick(kPayload);
+  if (rng.OneIn(6)) spec.padding = static_cast<uint8_t>(1 + rng.Below(40));
   switch (rng.Below(16)) {
     case 0:
     case 1:
