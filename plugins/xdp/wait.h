@@ -3,7 +3,6 @@
 #pragma once
 
 #include <string>
-#include <utility>
 
 #include "sluice/error.h"
 
@@ -15,7 +14,7 @@ enum class Wait {
                // and it is to be tried again when the Reclaimer has called back
 };
 
-inline Error NotYet(std::string what) { return {"not_yet", std::move(what) + " has to wait for the kernel"}; }
+Error NotYet(const std::string& what);
 inline bool IsNotYet(const Error& error) { return error.reason == "not_yet"; }
 
 }  // namespace sluice::xdp
