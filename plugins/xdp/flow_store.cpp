@@ -178,11 +178,12 @@ void FlowStore::Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, u
   if (known != by_ufid_.end()) flows_[known->second].stale = false;
 }
 
-void FlowStore::Supersede(const Ufid& ufid, v1::FromPlugin& reply) {
+std::optional<uint64_t> FlowStore::Supersede(const Ufid& ufid, v1::FromPlugin& reply) {
   const auto parked = parked_.Take(ufid);
-  if (!parked) return;
+  if (!parked) return std::nullopt;
   AddRefusal(reply, ufid, parked->put.instance(), parked->seq,
              {"superseded", "A later change of the flow came before this one was in"});
+  return parked->put.instance();
 }
 
 bool FlowStore::Retry(v1::FromPlugin& reply, bool anyhow) {
@@ -214,8 +215,12 @@ void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& r
   const auto ufid = Ufid::FromBytes(del.ufid());
   if (!ufid) return;
   Flush(reply);
-  Supersede(*ufid, reply);
-  const auto known = by_ufid_.find(*ufid);
+  const bool parked = Supersede(*ufid, reply) == del.instance();
+  auto known = by_ufid_.find(*ufid);
+  if (parked && known != by_ufid_.end() && flows_[known->second].instance != del.instance()) {
+    Withdraw(known->second);  // had the put not had to wait, it would have replaced this
+    known = by_ufid_.end();
+  }
   if (known == by_ufid_.end() || flows_[known->second].instance != del.instance()) {
     to_tell_.push_back({*ufid, del.instance(), seq, true, {}});  // not here: gone already
     return;

@@ -131,8 +131,8 @@ class FlowStore : public FlowTable::Listener {
   };
 
   void PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket, v1::FromPlugin& reply);
-  // A later change of the flow is here: one that is parked will not be.
-  void Supersede(const Ufid& ufid, v1::FromPlugin& reply);
+  // A later change of the flow is here: one that is parked, of the instance returned, will not be.
+  std::optional<uint64_t> Supersede(const Ufid& ufid, v1::FromPlugin& reply);
   void Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket);
   // As if it had not been queued.
   void Unqueue(Queued& put);

@@ -264,7 +264,6 @@ void Groups::Refill() {
 
 void Groups::Refilled(State& state, Refilling& refilling) {
   state.refilling = false;
-  state.wanted.clear();  // who still wants one asks again
   if (refilling.awaited) state.refill_result = refilling.result;
   if (!refilling.result) refilling.maps.clear();
   state.unused.insert(state.unused.end(), refilling.indexes.rbegin(),
