@@ -125,6 +125,9 @@ class ActionCompiler {
     }
     // After an output an edit matters only to what follows; see PlaceTerminal.
     if (compiled_.terminal.type != SLUICE_ACTION_NONE) {
+      if (edit.type == SLUICE_ACTION_DEC_TTL && edit.expired != SLUICE_ACTION_DROP) {
+        return UnsupportedAction(action, " that may send the packet a second time: it has one copy of it");
+      }
       late_edit_ = &action;
       return {};
     }

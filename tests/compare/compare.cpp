@@ -40,6 +40,8 @@ struct Expected {
   uint32_t upcall_reason = 0;
   reference::Bytes upcall;
   bool never_sent = false;  // dropped whatever it is: edits and TTL need not be looked at
+  // The packet goes to user space, which does what XDP cannot: these are the upcalls that it makes of it.
+  std::optional<std::vector<reference::Bytes>> by_software;
 };
 
 // A packet that no flow takes, for the given reason, goes where the miss policy says.
@@ -90,6 +92,17 @@ Expected ExpectHit(const Actions& actions, const Way& way, const Outcome& outcom
   return expected;
 }
 
+Expected ExpectSoftware(const Outcome& outcome) {
+  Expected expected;
+  expected.verdict = XDP_REDIRECT;
+  expected.counters["hit"] = 1;
+  expected.counters["software"] = 1;
+  expected.emissions = outcome.emissions;
+  std::ranges::sort(expected.emissions);
+  expected.by_software = outcome.upcalls;
+  return expected;
+}
+
 std::string Show(const std::vector<reference::Emission>& emissions) {
   std::string text;
   for (const auto& [port, frame] : emissions)
@@ -130,13 +143,9 @@ class Runner {
  private:
   [[noreturn]] static void Fail(const std::string& what) { throw std::runtime_error(what); }
 
-  // Both or neither take the flow.
-  bool Refused(const Result<void>& result, const Actions& actions) {
-    const bool can = XdpCanDo(actions);
-    if (!can) ++tally_.unsupported;
-    if (result && can) return false;
-    if (!result && !can && result.error().reason == "unsupported_action") return true;
-    Fail(result ? "an action list that XDP cannot do was taken" : result.error().reason + ": " + result.error().detail);
+  void Taken(const Result<void>& result, const Actions& actions) {
+    if (!result) Fail(result.error().reason + ": " + result.error().detail);
+    tally_.for_software += XdpCanDo(actions) ? 0 : 1;
   }
 
   void Put(const Step& step) {
@@ -146,7 +155,7 @@ class Runner {
     flow.match = step.match;
     flow.actions = step.actions;
     flow.priority = step.priority;
-    if (Refused(subject_.Put(flow, step.flow), step.actions)) return;
+    Taken(subject_.Put(flow, step.flow), step.actions);
     reference_.Put(flow);
     ++tally_.flows;
   }
@@ -157,7 +166,7 @@ class Runner {
     Flow flow = at->second;
     flow.actions = step.actions;
     flow.priority = step.priority;
-    if (Refused(subject_.Modify(flow, step.flow), step.actions)) return;
+    Taken(subject_.Modify(flow, step.flow), step.actions);
     reference_.Put(flow);
   }
 
@@ -185,6 +194,7 @@ class Runner {
     tally_.cache_hits += observed.counters.contains("hit_cache") ? 1 : 0;
     Flow* flow = Taken(candidates, observed);
     if (flow == nullptr) {
+      if (observed.looked_up) Fail("a lookup in user space finds a flow");
       (malformed ? tally_.malformed : tally_.misses) += 1;
       Compare(step, live, ExpectPolicy(policy_, parsed, step.frame), observed, step.frame, std::nullopt);
       return;
@@ -201,6 +211,16 @@ class Runner {
            " packets, " + std::to_string(delta.bytes) + " bytes, TCP flags " + std::to_string(tcp_flags) +
            " where 1, " + std::to_string(step.frame.size()) + ", " + std::to_string(flow->counters.tcp_flags) +
            " were expected");
+    }
+    if (live && (!observed.looked_up || std::ranges::none_of(candidates, [&](const Flow* each) {
+          return NumberOf(each->ufid) == observed.looked_up;
+        }))) {
+      Fail("a lookup in user space finds another flow");
+    }
+    if (!XdpCanDo(flow->actions)) {
+      tally_.software += 1;
+      Compare(step, live, ExpectSoftware(outcome), observed, step.frame, NumberOf(flow->ufid));
+      return;
     }
     const Way way = WayOf(flow->actions, step.frame);
     const reference::Bytes edited = Edited(way, step.frame);
@@ -239,7 +259,14 @@ class Runner {
     CompareUpcall(expected, observed, flow);
   }
 
+  static void CompareSoftware(const std::vector<reference::Bytes>& expected, const Observed& observed) {
+    std::vector<reference::Bytes> upcalls;
+    for (const UpcallSeen& seen : observed.upcalls) upcalls.push_back(seen.frame);
+    if (upcalls != expected) Fail("software made other upcalls");
+  }
+
   static void CompareUpcall(const Expected& expected, const Observed& observed, std::optional<uint64_t> flow) {
+    if (expected.by_software) return CompareSoftware(*expected.by_software, observed);
     const size_t wanted = expected.upcall_reason != 0 ? 1 : 0;
     if (observed.upcalls.size() != wanted) {
       Fail(std::to_string(observed.upcalls.size()) + " upcalls, expected " + std::to_string(wanted));

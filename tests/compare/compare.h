@@ -20,7 +20,8 @@ struct Tally {
   uint64_t edited = 0;   // hits whose bytes the flow changed
   uint64_t expired = 0;  // hits whose TTL or hop limit ran out
   uint64_t flows = 0;
-  uint64_t unsupported = 0;  // action lists that the compiler refused, as it must
+  uint64_t for_software = 0;  // action lists that are beyond XDP
+  uint64_t software = 0;      // hits of flows with such
 };
 
 // nullopt: both agree to the end. The subject is empty afterwards, and must be before.

@@ -8,7 +8,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "flow_compiler.h"
 #include "packet_out.h"
+#include "soft/execute.h"
 
 namespace sluice::compare {
 namespace {
@@ -59,10 +61,17 @@ void Subject::OnReclaimed(uint64_t cookie, const xdp::FlowStatsDelta& rest) {
 }
 
 Result<xdp::FlowSpec> Subject::Compile(const reference::Flow& flow, uint64_t cookie, std::optional<uint32_t>& in_port) {
-  auto match = xdp::CompileMatch(flow.match, ports_.begin()->second.object->key_layout());
+  const xdp::ObjectMeta& meta = ports_.begin()->second.object->meta();
+  auto match = xdp::CompileMatch(flow.match, meta.key);
   if (!match) return match.error();
-  auto actions = xdp::CompileActions(flow.actions, *groups_);
-  if (!actions) return actions.error();
+  auto actions = xdp::CompileActions(flow.actions, meta, *groups_);
+  software_.erase(cookie);
+  if (!actions) {
+    if (actions.error().reason != "unsupported_action" || !soft::Check(flow.actions)) return actions.error();
+    actions = xdp::CompiledActions{};
+    actions->terminal.type = SLUICE_ACTION_SOFTWARE;
+    software_[cookie] = flow.actions;
+  }
   in_port = match->in_port;
   return xdp::FlowSpec{match->key, match->mask, flow.priority, *std::move(actions), cookie};
 }
@@ -139,16 +148,24 @@ Observed Subject::RunDry(uint32_t number, const reference::Bytes& frame) {
 Observed Subject::RunLive(uint32_t number, const reference::Bytes& frame) {
   Port& port = ports_.at(number);
   const std::string_view bytes(reinterpret_cast<const char*>(frame.data()), frame.size());
-  auto ran = xdp::RunLive(port.object->program_fd(), static_cast<int>(rig_.IfIndex(number)), bytes, std::nullopt);
+  auto ran = xdp::RunLive(port.object->program_fd(), static_cast<int>(rig_.IfIndex(number)), bytes);
   if (!ran) throw std::runtime_error("live run: " + ran.error().detail);
   Observed observed;
+  const soft::Parsed parsed = soft::Parse(frame, number);
+  uint64_t cookie = 0;
+  if (parsed.malformed == soft::Malformed::kNo &&
+      port.table->Lookup(
+          xdp::PacketKey(parsed.key, parsed.present, port.object->key_layout()), [](uint64_t) { return true; },
+          cookie)) {
+    observed.looked_up = cookie;
+  }
   observed.emissions = rig_.Take();
-  TakeUpcalls(port, observed);
+  TakeUpcalls(number, port, observed);
   Count(port, observed);
   return observed;
 }
 
-void Subject::TakeUpcalls(Port& port, Observed& observed) {
+void Subject::TakeUpcalls(uint32_t number, Port& port, Observed& observed) {
   port.socket->Receive(xdp::XskSocket::kFrames, [&](std::span<const uint8_t> packet, const uint8_t* end_of_metadata) {
     sluice_upcall_meta meta{};
     std::memcpy(&meta, end_of_metadata - sizeof meta, sizeof meta);
@@ -156,10 +173,46 @@ void Subject::TakeUpcalls(Port& port, Observed& observed) {
     seen.reason = (meta.magic_reason & 0xffff0000U) == SLUICE_UPCALL_MAGIC ? meta.magic_reason & 0xffff : 0;
     seen.record = meta.record;
     uint64_t cookie = 0;
-    if (seen.reason == SLUICE_UPCALL_ACTION && port.table->FindRecord(meta.record, cookie)) seen.cookie = cookie;
     seen.frame.assign(packet.begin(), packet.end());
+    const bool found = port.table->FindRecord(meta.record, meta.gen, cookie);
+    if (seen.reason == SLUICE_UPCALL_SOFTWARE && found) return Execute(number, cookie, seen.frame, observed);
+    if (seen.reason == SLUICE_UPCALL_ACTION && found) seen.cookie = cookie;
     observed.upcalls.push_back(std::move(seen));
   });
+}
+
+class Subject::SoftSink : public soft::Sink {
+ public:
+  SoftSink(uint32_t in_port, uint64_t cookie, Observed& observed)
+      : in_port_(in_port), cookie_(cookie), observed_(observed) {}
+
+  void Output(uint32_t port, std::span<const uint8_t> frame) override {
+    observed_.emissions.push_back({port, {frame.begin(), frame.end()}});
+  }
+  void Flood(std::span<const uint8_t> frame) override {
+    for (const uint32_t port : Rig::ports()) {
+      if (port != in_port_) Output(port, frame);
+    }
+  }
+  void ToController(const sluice::ToController& action, std::span<const uint8_t> frame, size_t /*length*/) override {
+    UpcallSeen seen;
+    seen.cookie = cookie_;
+    const size_t length = action.max_len == 0 ? frame.size() : std::min<size_t>(frame.size(), action.max_len);
+    seen.frame.assign(frame.begin(), frame.begin() + static_cast<ptrdiff_t>(length));
+    observed_.upcalls.push_back(std::move(seen));
+  }
+
+ private:
+  uint32_t in_port_;
+  uint64_t cookie_;
+  Observed& observed_;
+};
+
+void Subject::Execute(uint32_t number, uint64_t cookie, const reference::Bytes& frame, Observed& observed) {
+  soft::Frame packet;
+  packet.Assign(frame);
+  SoftSink sink(number, cookie, observed);
+  soft::Execute(software_.at(cookie), packet, soft::Parse(frame, number).headers, sink);
 }
 
 void Subject::Count(Port& port, Observed& observed) {

@@ -33,7 +33,8 @@ struct Observed {
   std::optional<uint32_t> verdict;                // XDP_*; dry runs only
   std::optional<reference::Bytes> data;           // the packet as the program left it; dry runs only
   std::vector<reference::Emission> emissions;     // live runs only
-  std::vector<UpcallSeen> upcalls;                // live runs only
+  std::vector<UpcallSeen> upcalls;                // live runs only; those that software made have no reason
+  std::optional<uint64_t> looked_up;              // the flow that a lookup in user space finds, by cookie
   std::map<std::string, uint64_t> counters;       // by how much which counter of the port grew
   std::map<uint64_t, xdp::FlowStatsDelta> flows;  // by cookie
 };
@@ -62,6 +63,8 @@ class Subject : xdp::FlowTable::Listener {
   Observed RunLive(uint32_t port, const reference::Bytes& frame);
 
  private:
+  // What software made of a packet: into what was observed.
+  class SoftSink;
   struct Port {
     std::unique_ptr<xdp::Object> object;
     std::unique_ptr<xdp::FlowTable> table;
@@ -73,12 +76,14 @@ class Subject : xdp::FlowTable::Listener {
   void OnReclaimed(uint64_t cookie, const xdp::FlowStatsDelta& rest) override;
   Result<xdp::FlowSpec> Compile(const reference::Flow& flow, uint64_t cookie, std::optional<uint32_t>& in_port);
   void Count(Port& port, Observed& observed);
-  void TakeUpcalls(Port& port, Observed& observed);
+  void TakeUpcalls(uint32_t number, Port& port, Observed& observed);
+  void Execute(uint32_t number, uint64_t cookie, const reference::Bytes& frame, Observed& observed);
 
   Rig& rig_;
   std::unique_ptr<xdp::Reclaimer> reclaimer_;
   std::unique_ptr<xdp::Groups> groups_;
   std::map<uint32_t, Port> ports_;
+  std::map<uint64_t, Actions> software_;  // of flows that XDP cannot execute, by cookie
   std::string stray_packets_;
 };
 

@@ -18,7 +18,7 @@ class Compiler : public testing::Test {
   Result<CompiledActions> Actions(const std::string& text) {
     auto actions = ParseActions(text);
     EXPECT_TRUE(actions) << actions.error().detail;
-    return CompileActions(*actions, *rig_.groups);
+    return CompileActions(*actions, rig_.object->meta(), *rig_.groups);
   }
   void ExpectRefused(const std::string& actions, const std::string& reason, const std::string& naming) {
     const auto compiled = Actions(actions);

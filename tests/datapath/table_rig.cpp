@@ -74,7 +74,7 @@ FlowSpec TableRig::Spec(const std::string& match, const std::string& actions, ui
   spec.key = compiled.key;
   spec.mask = compiled.mask;
   spec.priority = priority;
-  spec.actions = Must(CompileActions(Must(ParseActions(actions)), *groups));
+  spec.actions = Must(CompileActions(Must(ParseActions(actions)), object->meta(), *groups));
   spec.cookie = cookie;
   return spec;
 }

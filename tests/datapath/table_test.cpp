@@ -176,43 +176,19 @@ TEST_F(Table, PutManyTakesSameMatchesToo) {
   EXPECT_EQ(Served(UdpFrame(0x0a000007)), 8);
 }
 
-TEST_F(Table, ActionsOfARecordAreExecutedWithoutLookup) {
-  const auto id = rig_.table->PutActions(rig_.Spec(kToHost, "push_vlan(vid=77,pcp=0),1").actions, 5);
-  ASSERT_TRUE(id);
-  EXPECT_EQ(Served(), std::nullopt);  // no packet is looked up to it
-
-  const sluice_execute_meta meta{rig_.table->RecordIndex(*id)};
-  Bytes with_meta(sizeof meta);
-  std::memcpy(with_meta.data(), &meta, sizeof meta);
-  const Bytes frame = UdpFrame(kHost);
-  with_meta.insert(with_meta.end(), frame.begin(), frame.end());
-  xdp_md context{};
-  context.data = sizeof meta;
-  context.data_end = static_cast<uint32_t>(with_meta.size());
-  Bytes out(256);
-  LIBBPF_OPTS(bpf_test_run_opts, run, .data_in = with_meta.data(), .data_out = out.data(),
-              .data_size_in = static_cast<uint32_t>(with_meta.size()), .data_size_out = 256, .ctx_in = &context,
-              .ctx_size_in = sizeof context, .repeat = 1);
-  ASSERT_EQ(bpf_prog_test_run_opts(rig_.object->execute_fd(), &run), 0);
-  EXPECT_EQ(run.retval, XDP_REDIRECT);
-  out.erase(out.begin(), out.begin() + sizeof meta);  // the kernel shows the metadata too
-  EXPECT_EQ((Ran{run.retval, out}.vid()), 77);
-  EXPECT_EQ(rig_.Grown(SLUICE_COUNT_executed), 1);
-  rig_.table->Delete(*id);
-  rig_.reclaimer->Drain();
-  ASSERT_EQ(rig_.reclaimed.size(), 1);
-  EXPECT_EQ(rig_.reclaimed[0].first, 5);
-}
-
 TEST_F(Table, RecordsAreFoundByIndexWhileTheyLive) {
   const FlowId id = rig_.Put(kToHost, "1", 0, 42);
+  uint32_t record = UINT32_MAX;
+  rig_.table->ForEachRecord([&](uint64_t, uint32_t at, uint64_t, uint64_t) { record = at; });
+  ASSERT_LT(record, rig_.object->record_count());
+  const uint32_t gen = rig_.object->records()[record].gen;
   uint64_t cookie = 0;
-  EXPECT_TRUE(rig_.table->FindRecord(rig_.table->RecordIndex(id), cookie));
+  EXPECT_TRUE(rig_.table->FindRecord(record, gen, cookie));
   EXPECT_EQ(cookie, 42);
-  const uint32_t record = rig_.table->RecordIndex(id);
+  EXPECT_FALSE(rig_.table->FindRecord(record, gen + 2, cookie));
   rig_.table->Delete(id);
-  EXPECT_FALSE(rig_.table->FindRecord(record, cookie));
-  EXPECT_FALSE(rig_.table->FindRecord(UINT32_MAX, cookie));
+  EXPECT_FALSE(rig_.table->FindRecord(record, gen, cookie));
+  EXPECT_FALSE(rig_.table->FindRecord(UINT32_MAX, 0, cookie));
 }
 
 TEST_F(Table, MalformedFramesAreCountedByReason) {
