@@ -7,7 +7,7 @@ namespace sluice::soft {
 
 uint32_t Crc32c(std::span<const uint8_t> bytes) {
   // ISA-L's function has neither of the two complements of the standard, and does not write.
-  auto* data = const_cast<uint8_t*>(bytes.data());  // NOLINT(cppcoreguidelines-pro-type-const-cast)
+  auto* data = const_cast<uint8_t*>(bytes.data());
   return ~crc32_iscsi(data, static_cast<int>(bytes.size()), ~0U);
 }
 

@@ -307,14 +307,16 @@ TEST(Edit, OfAnySctpFragmentLeavesItsPorts) {
 // The CRC covers what IP's length says, not the padding of a short frame.
 TEST(Edit, OfPaddedSctpMindsTheMessageOnly) {
   for (const char* name : {"sctp4", "sctp6"}) {
-    PacketSpec spec = Named(name);
-    spec.payload = 4;
-    Bytes packet = Build(spec);
-    packet.insert(packet.end(), {1, 2, 3, 4, 5, 6});
-    std::get<SctpSpec>(spec.l4).src = 7;
-    Bytes expected = Build(spec);
-    expected.insert(expected.end(), {1, 2, 3, 4, 5, 6});
-    EXPECT_EQ(reference::Hex(Edited(packet, "set(sctp(src=7))")), reference::Hex(expected)) << name;
+    for (const uint16_t payload : {0, 4}) {
+      PacketSpec spec = Named(name);
+      spec.payload = payload;
+      Bytes packet = Build(spec);
+      packet.insert(packet.end(), {1, 2, 3, 4, 5, 6});
+      std::get<SctpSpec>(spec.l4).src = 7;
+      Bytes expected = Build(spec);
+      expected.insert(expected.end(), {1, 2, 3, 4, 5, 6});
+      EXPECT_EQ(reference::Hex(Edited(packet, "set(sctp(src=7))")), reference::Hex(expected)) << name << payload;
+    }
   }
 }
 
