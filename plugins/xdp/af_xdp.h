@@ -20,7 +20,8 @@ namespace sluice::xdp {
 
 class XskSocket {
  public:
-  static constexpr uint32_t kFrames = 1024;     // that the ring holds
+  static constexpr uint32_t kFrames = 1024;  // that a ring holds at least
+  static constexpr uint32_t kMostFrames = 4096;
   static constexpr uint32_t kFrameSize = 4096;  // bytes, with 256 of headroom and the program's metadata
 
   struct Statistics {
@@ -28,7 +29,11 @@ class XskSocket {
     uint64_t dropped = 0;  // redirected here, and lost: we did not take them fast enough, or too large for a frame
   };
 
-  static Result<std::unique_ptr<XskSocket>> Open(const std::string& device, uint32_t queue);
+  // Frames for each of a device's `queues`: a few milliseconds of a burst, 64 MB for all of them unless they are many.
+  static uint32_t FramesFor(uint32_t queues);
+
+  // frames: a power of two.
+  static Result<std::unique_ptr<XskSocket>> Open(const std::string& device, uint32_t queue, uint32_t frames = kFrames);
   ~XskSocket();
   XskSocket(const XskSocket&) = delete;
   XskSocket& operator=(const XskSocket&) = delete;
@@ -48,11 +53,12 @@ class XskSocket {
   XskSocket() = default;
 
   struct Unmap {
+    size_t size;
     void operator()(uint8_t* area) const;
   };
 
   // In the order in which they may go: the socket before the umem, that before its memory.
-  std::unique_ptr<uint8_t, Unmap> area_;
+  std::unique_ptr<uint8_t, Unmap> area_{nullptr, Unmap{0}};
   xsk_umem* umem_ = nullptr;
   xsk_socket* socket_ = nullptr;
   xsk_ring_prod fill_{};

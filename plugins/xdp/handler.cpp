@@ -12,9 +12,9 @@
 namespace sluice::xdp {
 namespace {
 
-constexpr size_t kMostToTell = 4096;   // statistics and confirmations in one message
-constexpr unsigned kMostUpcalls = 64;  // taken from one socket before the others have their turn
-constexpr uint64_t kNoFlow = 0;        // cookie of a packet out's actions: no flow has it
+constexpr size_t kMostToTell = 4096;    // statistics and confirmations in one message
+constexpr unsigned kMostUpcalls = 256;  // taken from one socket before the others have their turn
+constexpr uint64_t kNoFlow = 0;         // cookie of a packet out's actions: no flow has it
 constexpr uint32_t kMagicBits = 0xffff0000U;
 
 const char* ReasonOf(uint32_t reason) {
@@ -169,7 +169,7 @@ void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {
     upcall.set_reason(ReasonOf(reason));
     upcall.set_data(packet.data(), packet.size());
     upcall.set_length(static_cast<uint32_t>(packet.size()));
-    upcall.set_match(FormatMatch(PacketMatch(packet, port.number()), ports_));
+    if (port.settings().upcall_match) upcall.set_match(FormatMatch(PacketMatch(packet, port.number()), ports_));
     if (reason != SLUICE_UPCALL_ACTION) return;
     const auto ufid = flows_.FlowOfRecord(port, meta.record);
     if (!ufid) return;

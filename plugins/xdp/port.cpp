@@ -53,10 +53,12 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   if (!max_flows) return max_flows.error();
   const auto upcall_rate = from.Number("upcall_rate", defaults.upcall_rate, 0, UINT32_MAX);
   if (!upcall_rate) return upcall_rate.error();
+  const auto upcall_match = from.Choice("upcall_match", {"yes", "no"}, defaults.upcall_match ? "yes" : "no");
+  if (!upcall_match) return upcall_match.error();
   const auto known = from.CheckUnknown();
   if (!known) return known.error();
   return PortSettings{ParseMode(*mode), ParsePolicy(*miss), static_cast<uint32_t>(*max_flows),
-                      static_cast<uint32_t>(*upcall_rate)};
+                      static_cast<uint32_t>(*upcall_rate), *upcall_match == "yes"};
 }
 
 Port::Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings)
@@ -114,8 +116,9 @@ Result<void> Port::Load() {
 
 // Redirected-in frames may be on any queue, so each has its socket.
 Result<void> Port::OpenSockets() {
+  const uint32_t frames = XskSocket::FramesFor(device_.rx_queues);
   for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
-    auto socket = XskSocket::Open(name_, queue);
+    auto socket = XskSocket::Open(name_, queue, frames);
     Result<void> opened = socket ? (*socket)->Register(object_->xsks_fd()) : Result<void>(socket.error());
     if (!opened && settings_.miss == SLUICE_MISS_UPCALL) return opened;
     if (!opened) {
@@ -252,6 +255,7 @@ void Port::FillInfo(v1::Port& port) const {
   info["queues"] = std::to_string(device_.rx_queues);
   info["max_flows"] = std::to_string(settings_.max_flows);
   info["upcall_rate"] = std::to_string(settings_.upcall_rate);
+  info["upcall_match"] = settings_.upcall_match ? "yes" : "no";
   info["program"] = std::to_string(ProgramId(object_->program_fd()));
   if (frags_) info["frags"] = "yes";
   if (taking_over_) info["taking_over"] = "the program of an earlier run forwards until all flows are in";

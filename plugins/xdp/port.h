@@ -32,6 +32,7 @@ struct PortSettings {
   sluice_miss_policy miss = SLUICE_MISS_UPCALL;
   uint32_t max_flows = 65536;
   uint32_t upcall_rate = 10000;
+  bool upcall_match = true;  // upcalls tell their match
   bool operator==(const PortSettings&) const = default;
 
   // Over `defaults`. Errors: "unknown_option", "bad_option", naming it.
@@ -61,6 +62,7 @@ class Port {
 
   [[nodiscard]] uint32_t number() const { return number_; }
   [[nodiscard]] const Device& device() const { return device_; }
+  [[nodiscard]] const PortSettings& settings() const { return settings_; }
   [[nodiscard]] FlowTable& table() const { return *table_; }
   // Unlike any other's that was or will be in this process.
   [[nodiscard]] uint64_t serial() const { return serial_; }
