@@ -4,9 +4,9 @@
 #include <cstring>
 #include <optional>
 
-#include "packet_match.h"
 #include "sluice/flow_text.h"
 #include "sluice/plugin.h"
+#include "soft/packet.h"
 #include "upcall.h"
 
 namespace sluice::xdp {
@@ -169,7 +169,9 @@ void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {
     upcall.set_reason(ReasonOf(reason));
     upcall.set_data(packet.data(), packet.size());
     upcall.set_length(static_cast<uint32_t>(packet.size()));
-    if (port.settings().upcall_match) upcall.set_match(FormatMatch(PacketMatch(packet, port.number()), ports_));
+    if (port.settings().upcall_match) {
+      upcall.set_match(FormatMatch(soft::ToMatch(soft::Parse(packet, port.number())), ports_));
+    }
     if (reason != SLUICE_UPCALL_ACTION) return;
     const auto ufid = flows_.FlowOfRecord(port, meta.record);
     if (!ufid) return;

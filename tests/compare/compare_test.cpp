@@ -11,8 +11,8 @@
 #include <iostream>
 #include <memory>
 
-#include "packet_match.h"
 #include "sluice/flow_text.h"
+#include "soft/packet.h"
 #include "support/netns.h"
 
 namespace sluice::compare {
@@ -120,7 +120,7 @@ TEST(PacketMatch, IsTheReferencesKey) {
     if (rng.OneIn(4)) frame = reference::Damage(frame, rng);
     const reference::Parsed parsed = reference::Datapath::ParseOn(3, frame);
     if (parsed.malformed != reference::Malformed::kNo) continue;
-    const Match match = xdp::PacketMatch(frame, 3);
+    const Match match = soft::ToMatch(soft::Parse(frame, 3));
     for (const FieldInfo& field : kFields) {
       const bool same = std::ranges::equal(match.Value(field.id), parsed.key.Value(field.id));
       const bool exact = match.IsExact(field.id) || !parsed.key.Has(field.id);

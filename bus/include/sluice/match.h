@@ -38,6 +38,9 @@ class Match {
   [[nodiscard]] bool IsExact(Field field) const;  // all significant mask bits set
   // Bit n is set where Has(Field n).
   [[nodiscard]] uint64_t FieldBits() const { return present_; }
+  // All fields at once, each at its Info(field).offset. Key bits outside the mask are 0.
+  [[nodiscard]] const FlowKeyBytes& KeyBytes() const { return key_; }
+  [[nodiscard]] const FlowKeyBytes& MaskBytes() const { return mask_; }
 
   // Refuses what no packet can be: a field whose protocol is not matched exactly (ports without ip proto, ipv4 without
   // eth_type 0x0800, a second tag without the first, ...), named in the error ("bad_match").
