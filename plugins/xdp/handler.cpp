@@ -35,6 +35,9 @@ Handler::Handler(Parts parts)
       ports_({parts_.object_path, *parts_.groups, *parts_.reclaimer, flows_, *parts_.kept}, parts_.defaults,
              {[this](Port& port) { flows_.BeforeClose(port, *parts_.reclaimer); }, [this] { flows_.AfterClose(); }}) {
   flows_.Start(ports_, *parts_.groups, parts_.layout);
+  if (const auto opened = soft_path_.Open(); !opened) {
+    parts_.log(SLUICE_LOG_WARN, opened.error().detail + "; packets out can have the actions only that XDP has");
+  }
 }
 
 Handler::~Handler() {
@@ -44,6 +47,7 @@ Handler::~Handler() {
 void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
   for (const auto& change : batch.changes()) OnChange(change, reply);
   flows_.Flush(reply);
+  SendQueued();
   epoch_ = batch.epoch();
   if (batch.synced()) OnSynced(reply);
   TellSome(reply);
@@ -65,22 +69,27 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
     flows_.Put(change.put(), change.seq(), reply);
     return;
   }
-  flows_.Flush(reply);
+  const bool queues = change.has_packet_out() && change.packet_out().has_actions() && soft_path_.IsOpen();
+  // All others take effect now, so what came before them has to have.
+  if (!queues) {
+    flows_.Flush(reply);
+    SendQueued();
+  }
   switch (change.body_case()) {
     case v1::Change::kDel:
       flows_.Delete(change.del(), change.seq(), reply);
       break;
     case v1::Change::kPortPut:
+      soft_path_.PortsChanged();
       if (ports_.Put(change.port_put(), reply) == Ports::Outcome::kRenumbered) flows_.WithdrawAll();
       break;
     case v1::Change::kPortDel:
+      soft_path_.PortsChanged();
       ports_.Delete(change.port_del().name());
       break;
     case v1::Change::kPacketOut: {
-      const auto sent = SendPacket(change.packet_out());
-      if (!sent && packet_out_failures_++ == 0) {
-        parts_.log(SLUICE_LOG_WARN, "packet out on " + change.packet_out().in_port() + ": " + sent.error().detail);
-      }
+      const auto sent = SendPacket(change.packet_out(), reply);
+      if (!sent) PacketOutFailed("packet out on " + change.packet_out().in_port() + ": " + sent.error().detail);
       break;
     }
     default:
@@ -88,10 +97,25 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
   }
 }
 
-Result<void> Handler::SendPacket(const v1::PacketOut& packet) {
+void Handler::SendQueued() {
+  if (const auto sent = soft_path_.Flush(); !sent) PacketOutFailed("packets out: " + sent.error().detail);
+}
+
+// Told once a second: the first, and how many there were.
+void Handler::PacketOutFailed(const std::string& sentence) {
+  if (packet_out_failures_++ == 0) parts_.log(SLUICE_LOG_WARN, sentence);
+}
+
+Result<void> Handler::SendPacket(const v1::PacketOut& packet, v1::FromPlugin& reply) {
   Port* port = ports_.ByName(packet.in_port());
   if (port == nullptr) return Error{"no_such_port", "it has no device at present"};
   if (!packet.has_actions()) return port->PacketOut(packet.data(), std::nullopt);
+  if (soft_path_.IsOpen()) {
+    port->CountPacketOut();
+    auto queued = soft_path_.Send(*port, packet.data(), packet.actions(), reply);
+    if (!queued) port->CountFailedPacketOut();
+    return queued;
+  }
   const auto actions = ParseActions(packet.actions(), ports_);
   auto compiled = actions ? CompileActions(*actions, *parts_.groups) : Result<CompiledActions>(actions.error());
   auto id = compiled ? port->table().PutActions(*compiled, kNoFlow) : Result<FlowId>(compiled.error());

@@ -15,6 +15,7 @@
 #include "ports.h"
 #include "reclaimer.h"
 #include "sluice/plugin_session.h"
+#include "soft_path.h"
 
 namespace sluice::xdp {
 
@@ -48,7 +49,9 @@ class Handler : public PluginSession::Handler {
   void OnChange(const v1::Change& change, v1::FromPlugin& reply);
   void OnLinks(v1::FromPlugin& out);
   void OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out);
-  Result<void> SendPacket(const v1::PacketOut& packet);
+  Result<void> SendPacket(const v1::PacketOut& packet, v1::FromPlugin& reply);
+  void SendQueued();
+  void PacketOutFailed(const std::string& sentence);
   void TellSome(v1::FromPlugin& out);
   void OnSynced(v1::FromPlugin& reply);
 
@@ -56,6 +59,7 @@ class Handler : public PluginSession::Handler {
   // In the order in which they may go: tables tell the store, and refer to the parts.
   FlowStore flows_;
   Ports ports_;
+  SoftPath soft_path_{ports_};
   std::function<void()> wake_;
   std::map<int, std::pair<uint64_t, size_t>> sockets_;                  // by fd: port's serial, place among its sockets
   uint64_t packet_out_failures_ = 0;                                    // since the last that was logged

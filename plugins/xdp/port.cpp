@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <ctime>
 #include <utility>
 
 #include "interface/options.h"
@@ -245,6 +246,17 @@ Result<void> Port::PacketOut(std::string_view packet, std::optional<uint32_t> re
   return sent;
 }
 
+bool Port::MayUpcall() {
+  const uint32_t limit = object_->control().upcalls_per_window;
+  if (limit == 0) return true;
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  const uint64_t ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  const uint64_t window = ns >> SLUICE_UPCALL_WINDOW_BITS;
+  if (window != std::exchange(upcall_window_, window)) upcalls_in_window_ = 0;
+  return upcalls_in_window_++ < limit;
+}
+
 void Port::FillInfo(v1::Port& port) const {
   auto& info = *port.mutable_info();
   info["mode"] = xdp::ToString(attachment_->mode());
@@ -270,7 +282,8 @@ void Port::FillInfo(v1::Port& port) const {
 
 void Port::FillCounters(v1::Port& port) const {
   auto& counters = *port.mutable_counters();
-  const auto values = object_->ReadCounters();
+  auto values = object_->ReadCounters();
+  for (size_t i = 0; i < SLUICE_COUNTER_SLOTS; ++i) values.values[i] += soft_counts_.values[i];
   const auto& names = Object::CounterNames();
   for (size_t i = 0; i < names.size(); ++i) counters[names[i]] = values.values[i];
   counters["rx_packets"] = values.rx_packets();

@@ -85,8 +85,13 @@ class Port {
 
   // A packet as received here; through the flow table, or by the record's actions alone.
   Result<void> PacketOut(std::string_view packet, std::optional<uint32_t> record);
-  // One that did not come as far.
-  void CountFailedPacketOut() { ++packet_out_failed_; }
+  // Those brought in, and failed, by other means than PacketOut.
+  void CountPacketOut() { ++packet_out_; }
+  void CountFailedPacketOut(uint64_t packets = 1) { packet_out_failed_ += packets; }
+  // Counts as the program does, of a packet that was executed without it.
+  void Count(sluice_counter counter, uint64_t by = 1) { soft_counts_.values[counter] += by; }
+  // Takes an upcall that does not come from the program from a budget of the program's rate.
+  bool MayUpcall();
 
   // AF_XDP.
   [[nodiscard]] const std::vector<std::unique_ptr<XskSocket>>& sockets() const { return sockets_; }
@@ -119,6 +124,9 @@ class Port {
   bool kept_ = false;
   Preparation preparation_;
   std::vector<std::string> warnings_;
+  Object::Counters soft_counts_;
+  uint64_t upcall_window_ = 0;
+  uint32_t upcalls_in_window_ = 0;
   uint64_t packet_out_ = 0;
   uint64_t packet_out_failed_ = 0;
 };
