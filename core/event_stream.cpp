@@ -11,8 +11,9 @@ namespace {
 
 constexpr int kBatch = 64;
 // Of upcalls, which are many where they are, and large: whichever is reached first.
-constexpr int kUpcallBatch = 256;
-constexpr size_t kUpcallBytes = size_t{1} << 20;
+// Small enough that a slow subscriber's queue, which is bounded in messages, stays within some hundred MB.
+constexpr int kUpcallBatch = 128;
+constexpr size_t kUpcallBytes = size_t{32} << 10;
 
 // Takes the lent upcalls out of the message before anything else can free them.
 class Loan {

@@ -92,30 +92,32 @@ TEST_F(EventStreamTest, UpcallsGoAsTheyCameAndAreLentOnly) {
   events_.AddUpcalls(upcalls);
   events_.Add(Topic::flow_add);
   const auto sent = Sent();
-  ASSERT_EQ(sent.size(), 4U);
+  ASSERT_EQ(sent.size(), 5U);
   EXPECT_EQ(sent[0].topic, "flow.add");
-  ASSERT_EQ(sent[1].events.events_size(), 256);
-  ASSERT_EQ(sent[2].events.events_size(), 44);
+  EXPECT_EQ(sent[1].events.events_size(), 128);
+  EXPECT_EQ(sent[2].events.events_size(), 128);
+  ASSERT_EQ(sent[3].events.events_size(), 44);
   const v1::Event& first = sent[1].events.events(0);
   EXPECT_EQ(first.topic(), "upcall");
   EXPECT_EQ(first.seq(), 302U);  // the unheard have their numbers, too
   EXPECT_EQ(first.topic_seq(), 301U);
   EXPECT_EQ(sent[1].events.epoch(), "epoch");
-  const v1::Event& last = sent[2].events.events(43);
+  const v1::Event& last = sent[3].events.events(43);
   EXPECT_EQ(last.topic_seq(), 600U);
   EXPECT_EQ(last.upcall().data(), "packet 299");
-  EXPECT_EQ(sent[3].events.events(0).seq(), 602U);
+  EXPECT_EQ(sent[4].events.events(0).seq(), 602U);
   EXPECT_EQ(upcalls.Get(299).data(), "packet 299");  // still whole
 }
 
 TEST_F(EventStreamTest, LargeUpcallsAreFewAMessage) {
   google::protobuf::RepeatedPtrField<v1::Upcall> upcalls;
-  for (int i = 0; i < 40; ++i) upcalls.Add()->set_data(std::string(65'536, 'x'));
+  for (int i = 0; i < 10; ++i) upcalls.Add()->set_data(std::string(8'192, 'x'));
   events_.Subscribed("upcall", true);
   events_.AddUpcalls(upcalls);
   const auto sent = Sent();
   ASSERT_EQ(sent.size(), 3U);
-  EXPECT_EQ(sent[0].events.events_size(), 16);
+  EXPECT_EQ(sent[0].events.events_size(), 4);
+  EXPECT_EQ(sent[2].events.events_size(), 2);
 }
 
 TEST_F(EventStreamTest, SubscriptionsAreCounted) {
