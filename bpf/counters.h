@@ -13,6 +13,7 @@
   SLUICE_COUNTER(hit_cache, "packets whose flow the cache knew")                             \
   SLUICE_COUNTER(hit_table, "packets whose flow was found by searching the subtables")       \
   SLUICE_COUNTER(miss, "packets without a flow")                                             \
+  SLUICE_COUNTER(executed, "packets out with actions of their own; user space counts these") \
   SLUICE_COUNTER(malformed_eth, "frames too short for Ethernet")                             \
   SLUICE_COUNTER(malformed_vlan, "frames that end in a VLAN tag")                            \
   SLUICE_COUNTER(malformed_arp, "truncated ARP")                                             \

@@ -13,8 +13,12 @@ namespace {
 constexpr int kLingerMs = 500;
 // Protects memory before a message is looked at; what is larger than the configured limit is refused by name.
 constexpr int64_t kMaxFrame = int64_t{64} << 20;
-// The credit window keeps a plugin's queue far below this.
-constexpr int kPluginQueue = 10'000;
+// The credit window keeps what a plugin is told far below this.
+constexpr int kToPlugins = 10'000;
+// What plugins have said and nobody has read: little, so that a verdict does not stand behind a storm of upcalls for
+// long. A plugin that cannot say more takes nothing in until it can, and packets that come up meanwhile are its to drop
+// and count.
+constexpr int kFromPlugins = 16;
 constexpr std::string_view kIpc = "ipc://";
 
 Error Failed(const std::string& endpoint, int error_number) {
@@ -69,8 +73,8 @@ Bus::Bus(Endpoints endpoints, const BusQueues& queues)
   events_.set(zmq::sockopt::sndhwm, queues.events);
   events_.set(zmq::sockopt::xpub_verboser, true);  // every subscription: who has just come is beaten for at once
   plugins_.set(zmq::sockopt::router_mandatory, true);
-  plugins_.set(zmq::sockopt::rcvhwm, kPluginQueue);
-  plugins_.set(zmq::sockopt::sndhwm, kPluginQueue);
+  plugins_.set(zmq::sockopt::rcvhwm, kFromPlugins);
+  plugins_.set(zmq::sockopt::sndhwm, kToPlugins);
 }
 
 Bus::~Bus() {

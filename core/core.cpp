@@ -70,7 +70,9 @@ std::optional<uint64_t> Core::NextDeadline() const {
 // ---- plugins
 
 void Core::OnPlugin(const std::string& identity, std::string_view payload) {
-  v1::FromPlugin message;
+  // The same message each time: what it has allocated for upcalls is used again.
+  v1::FromPlugin& message = from_plugin_;
+  message.Clear();
   if (auto decoded = Decode(payload, message); !decoded) {
     counters_.Add("plugin_messages_bad");
     spdlog::warn("a plugin sent what cannot be read: {}", decoded.error().detail);
@@ -129,6 +131,8 @@ void Core::OnIngress(std::string_view topic, std::string_view payload) {
     take(v1::FlowFlush(), [&](const auto& flush) { flow_service_.Flush(flush, reply); });
   } else if (topic == topic::kPacketOut) {
     take(v1::PacketOut(), [&](const auto& packet) { flow_service_.PacketOut(packet, reply); });
+  } else if (topic == topic::kPacketOuts) {
+    take(v1::PacketOuts(), [&](auto& packets) { flow_service_.PacketOuts(*packets.mutable_packets(), reply); });
   } else {
     const std::string detail = "there is no ingress topic '" + std::string(topic.substr(0, 64)) + "'";
     RefuseMessage(topic, Error{"unknown_topic", detail, 0, 0});

@@ -106,6 +106,7 @@ class Core {
   Publishers publishers_;
   Snapshots snapshots_;
   FlowService flow_service_;
+  v1::FromPlugin from_plugin_;
   bool refusal_timer_ = false;
   bool beat_now_ = false;
 };

@@ -86,6 +86,11 @@ void Core::OnFlowRequest(const v1::Request& request, v1::Reply& reply) {
     case v1::Request::kPacketOut:
       flow_service_.PacketOut(request.packet_out(), reply);
       return account(request.packet_out(), topic::kPacketOut);
+    case v1::Request::kPacketOuts: {
+      auto packets = request.packet_outs().packets();
+      flow_service_.PacketOuts(packets, reply);
+      return account(request.packet_outs(), topic::kPacketOuts);
+    }
     default:
       return OnQuery(request, reply);
   }

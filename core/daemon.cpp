@@ -16,7 +16,9 @@ namespace {
 
 // Messages taken from a socket in one turn: more would let the others wait.
 constexpr int kPerTurn = 64;
+constexpr int kPluginsPerTurn = 16;  // these can be large
 constexpr int kIngressPerTurn = 128;
+constexpr size_t kIngressBytes = size_t{256} << 10;  // about as much as goes on to a plugin in a turn
 constexpr size_t kMaxEnvelope = 4;
 
 enum Item : uint8_t { kPlugins, kControl, kIngress, kEvents, kSignals, kMailbox, kFixedItems };
@@ -194,7 +196,7 @@ void Daemon::TakeSubscriptions() {
 
 void Daemon::TakePlugins() {
   zmq::message_t frame;
-  for (int i = 0; i < kPerTurn && bus_->plugins().recv(frame, zmq::recv_flags::dontwait); ++i) {
+  for (int i = 0; i < kPluginsPerTurn && bus_->plugins().recv(frame, zmq::recv_flags::dontwait); ++i) {
     const std::string identity(View(frame));
     while (frame.more() && bus_->plugins().recv(frame, zmq::recv_flags::dontwait)) {
       // A delimiter may stand in between; the message is the last frame.
@@ -238,12 +240,15 @@ void Daemon::Answer(const std::vector<std::string>& envelope, bool json, const v
 void Daemon::TakeIngress() {
   zmq::message_t topic;
   zmq::message_t payload;
-  for (int i = 0; i < kIngressPerTurn && bus_->ingress().recv(topic, zmq::recv_flags::dontwait); ++i) {
+  size_t bytes = 0;
+  for (int i = 0; i < kIngressPerTurn && bytes < kIngressBytes; ++i) {
+    if (!bus_->ingress().recv(topic, zmq::recv_flags::dontwait)) break;
     if (!topic.more()) {
       core_->OnIngress(View(topic), "");
       continue;
     }
     if (!bus_->ingress().recv(payload, zmq::recv_flags::dontwait)) break;
+    bytes += payload.size();
     const bool more = payload.more();
     if (!more) core_->OnIngress(View(topic), View(payload));
     while (payload.more() && bus_->ingress().recv(payload, zmq::recv_flags::dontwait)) {

@@ -43,7 +43,7 @@ class EventStream {
   // One message of two frames; false where it could not be sent.
   using Send = std::function<bool(std::string_view topic, const std::string& payload)>;
 
-  EventStream(Sequence& sequence, Counters& counters, std::string node, std::string epoch, Send send);
+  EventStream(Sequence& sequence, Counters& counters, const std::string& node, const std::string& epoch, Send send);
 
   // A subscription came (or the last of this prefix went), as XPUB tells it.
   void Subscribed(std::string_view prefix, bool on);
@@ -54,14 +54,21 @@ class EventStream {
   // Counts the event. Where somebody listens: returns it, for its body to be filled before the next call; else nullptr.
   // `seq`: of the journal entry that it tells of; 0: takes a number of its own.
   v1::Event* Add(Topic topic, uint64_t seq = 0);
+  // An `upcall` event of each, encoded and sent in here: they are lent, so that a packet is not copied on its way from
+  // a plugin's message into the events' (it stays in `upcalls`).
+  void AddUpcalls(google::protobuf::RepeatedPtrField<v1::Upcall>& upcalls);
   void Flush();
   void Heartbeat(uint64_t interval_ms);
 
  private:
+  static void Fill(v1::Event& event, Topic topic, uint64_t topic_seq, uint64_t seq, uint64_t time_ns);
+  void Say(const v1::Events& events, Topic topic);
+
   Sequence& sequence_;
   Counters& counters_;
   Send send_;
   v1::Events batch_;
+  v1::Events upcalls_;  // empty but in AddUpcalls
   Topic topic_ = Topic::heartbeat;
   std::map<std::string, uint64_t, std::less<>> prefixes_;
   std::array<uint64_t, kTopics> topic_seq_{};

@@ -21,6 +21,7 @@ void Feed::Start(bool resync) {
 void Feed::Stop() {
   cursor_.reset();
   packets_.clear();
+  packet_bytes_ = 0;
 }
 
 bool Feed::PortsReported() const {
@@ -45,6 +46,7 @@ bool Feed::Fill(v1::ToPlugin& out) {
     if (!packets_.empty() && (entry == nullptr || packets_.front().seq < entry->seq)) {
       v1::Change& change = *out.add_changes();
       change.set_seq(packets_.front().seq);
+      packet_bytes_ -= packets_.front().packet.data().size();
       *change.mutable_packet_out() = std::move(packets_.front().packet);
       packets_.pop_front();
       continue;
@@ -96,7 +98,8 @@ void Feed::OfferPort(PortEntry& entry, v1::ToPlugin& out) {
 void Feed::Ack(uint64_t batch) { acked_ = std::max(acked_, std::min(batch, last_batch_)); }
 
 bool Feed::Queue(v1::PacketOut packet, uint64_t seq) {
-  if (packets_.size() >= limits_.packets) return false;
+  if (packets_.size() >= limits_.packets || packet_bytes_ >= limits_.packet_bytes) return false;
+  packet_bytes_ += packet.data().size();
   packets_.push_back({seq, std::move(packet)});
   return true;
 }

@@ -18,9 +18,10 @@
 namespace sluice::core {
 
 struct FeedLimits {
-  uint32_t window = 8;    // batches not acknowledged
-  int batch = 256;        // changes in one
-  size_t packets = 1024;  // packet outs waiting
+  uint32_t window = 8;                     // batches not acknowledged
+  int batch = 256;                         // changes in one
+  size_t packets = 8192;                   // packet outs waiting
+  size_t packet_bytes = size_t{64} << 20;  // and of what size, all together
 };
 
 class Feed {
@@ -43,6 +44,7 @@ class Feed {
   [[nodiscard]] bool running() const { return cursor_.has_value(); }
   // Nothing but ports has been told yet.
   [[nodiscard]] bool holding() const { return running() && (starting_ || holding_); }
+  [[nodiscard]] size_t packets() const { return packets_.size(); }
   [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
 
  private:
@@ -63,6 +65,7 @@ class Feed {
   };
   std::optional<Cursor> cursor_;
   std::deque<Packet> packets_;
+  size_t packet_bytes_ = 0;
   uint64_t last_batch_ = 0;
   uint64_t acked_ = 0;
   bool starting_ = false;

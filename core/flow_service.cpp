@@ -100,38 +100,50 @@ void FlowService::Flush(const v1::FlowFlush& request, v1::Reply& reply) {
   Conclude(reply);
 }
 
-Result<void> FlowService::PacketOutOne(const v1::PacketOut& request) {
-  const PortEntry* port = ports_.Find(request.in_port());
+Result<void> FlowService::Send(v1::PacketOut packet) {
+  const PortEntry* port = ports_.Find(packet.in_port());
   if (port == nullptr) {
-    return Error{"unknown_port", "there is no port '" + request.in_port().substr(0, 64) + "'", 0, 0};
+    return Error{"unknown_port", "there is no port '" + packet.in_port().substr(0, 64) + "'", 0, 0};
   }
   if (port->port.state() != "up") {
-    return Error{"port_down", "port " + request.in_port() + " is " + port->port.state(), 0, 0};
+    return Error{"port_down", "port " + packet.in_port() + " is " + port->port.state(), 0, 0};
   }
-  const size_t size = request.data().size();
+  const size_t size = packet.data().size();
   if (size < kMinFrame || size > kMaxFrame) {
     return Error{"bad_packet",
                  "a packet of " + std::to_string(size) + " bytes: it needs " + std::to_string(kMinFrame) + " to " +
                      std::to_string(kMaxFrame),
                  0, 0};
   }
-  v1::PacketOut packet;
-  packet.set_in_port(request.in_port());
-  packet.set_data(request.data());
-  if (request.has_actions()) {
-    auto actions = ReadActions(request.actions(), ports_);
+  if (packet.has_actions()) {
+    auto actions = action_texts_.Canonical(packet.actions());
     if (!actions) return actions.error();
-    packet.set_actions(*actions);
+    packet.set_actions(**actions);
   }
+  packet.clear_publisher();
+  packet.clear_publisher_seq();
   return plugins_.PacketOut(port->port.plugin(), std::move(packet), sequence_.Next());
 }
 
-void FlowService::PacketOut(const v1::PacketOut& request, v1::Reply& reply) {
-  if (auto queued = PacketOutOne(request)) {
+void FlowService::PacketOut(v1::PacketOut packet, v1::Reply& reply) {
+  if (auto queued = Send(std::move(packet))) {
     reply.set_accepted(1);
   } else {
     Refuse(reply, 0, "", queued.error());
   }
+  Conclude(reply);
+}
+
+void FlowService::PacketOuts(google::protobuf::RepeatedPtrField<v1::PacketOut>& packets, v1::Reply& reply) {
+  uint32_t accepted = 0;
+  for (int i = 0; i < packets.size(); ++i) {
+    if (auto queued = Send(std::move(packets[i]))) {
+      ++accepted;
+    } else {
+      Refuse(reply, static_cast<uint32_t>(i), "", queued.error());
+    }
+  }
+  reply.set_accepted(accepted);
   Conclude(reply);
 }
 

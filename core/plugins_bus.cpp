@@ -60,13 +60,11 @@ void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
   for (const v1::Port& port : message.ports()) {
     parts_.port_service.OnReport(slot.spec.name, port, slot.feed->holding());
   }
-  for (v1::Upcall& upcall : *message.mutable_upcalls()) {
-    parts_.counters.Add("upcalls");
-    if (v1::Event* event = parts_.events.Add(Topic::upcall)) {
-      *event->mutable_upcall() = std::move(upcall);
-    } else {
-      parts_.counters.Add("upcall_unheard");
-    }
+  if (message.upcalls_size() != 0) {
+    const auto count = static_cast<uint64_t>(message.upcalls_size());
+    parts_.counters.Add("upcalls", count);
+    if (!parts_.events.Wanted(Topic::upcall)) parts_.counters.Add("upcall_unheard", count);
+    parts_.events.AddUpcalls(*message.mutable_upcalls());
   }
   if (message.ack() != 0) {
     slot.feed->Ack(message.ack());
@@ -135,8 +133,10 @@ Result<void> Plugins::PacketOut(const std::string& plugin, v1::PacketOut packet,
   }
   if (!slot->feed->Queue(std::move(packet), seq)) {
     parts_.counters.Add("packet_out_dropped");
-    return Error{"busy", "plugin " + plugin + " has " + std::to_string(feed_limits_.packets) + " packets waiting", 0,
-                 0};
+    return Error{"busy",
+                 "plugin " + plugin + " has " + std::to_string(slot->feed->packets()) +
+                     " packets waiting, and takes no more before these",
+                 0, 0};
   }
   return {};
 }

@@ -80,6 +80,7 @@ Result<PortEntry*> Ports::Add(const std::string& name, const std::string& plugin
   const uint32_t number = NumberFor(name);
   auto& slot = slots_[number];
   slot.entry = std::make_unique<PortEntry>();
+  ++generation_;
   v1::Port& port = slot.entry->port;
   port.set_name(name);
   port.set_number(number);
@@ -93,6 +94,7 @@ Result<PortEntry*> Ports::Add(const std::string& name, const std::string& plugin
 bool Ports::Remove(PortEntry& entry) {
   auto slot = slots_.find(entry.port.number());
   auto owned = std::move(slot->second.entry);
+  ++generation_;
   DropIfUnused(slot);
   if (!entry.offered) {
     journal_.Remove(entry);

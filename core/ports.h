@@ -59,6 +59,8 @@ class Ports {
   [[nodiscard]] const PortNames& Live() const { return live_; }
   [[nodiscard]] const PortNames& Known() const { return known_; }
   [[nodiscard]] bool IsLive(uint32_t number) const;
+  // Another number: names and numbers of Live() may mean something else than before.
+  [[nodiscard]] uint64_t generation() const { return generation_; }
 
  private:
   class Names : public PortNames {
@@ -83,6 +85,7 @@ class Ports {
   void DropIfUnused(std::map<uint32_t, Slot>::iterator slot);
 
   Journal& journal_;
+  uint64_t generation_ = 0;
   std::map<uint32_t, Slot> slots_;
   std::map<std::string, uint32_t, std::less<>> numbers_;
   std::vector<std::unique_ptr<PortEntry>> removed_;  // tombstones

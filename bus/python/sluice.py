@@ -89,6 +89,12 @@ class Client:
         body = {"in_port": in_port, "data": base64.b64encode(data).decode(), "publisher": self.name}
         self.call("packet_out", **body, **({} if actions is None else {"actions": actions}))
 
+    def packet_outs(self, *packets):
+        """Many at once, as dicts with in_port, data (bytes) and maybe actions. Raises Error where some were refused (by
+        their index); the others went."""
+        self.call("packet_outs", packets=[{**packet, "data": base64.b64encode(packet["data"]).decode()}
+                                          for packet in packets], publisher=self.name)
+
     def flows(self):
         """The whole table: a dict of flows by ufid."""
         table, snapshot = {}, {}

@@ -82,6 +82,10 @@ class Monitor::Impl {
     last_heard_ = Clock::now();
     silent_ = false;
     if (View(frames.front()).starts_with(topic::kJsonPrefix)) return true;
+    if (settings_.whole_upcalls && View(frames.front()) == topic::kUpcall) {
+      TakeUpcalls(View(frames.back()));
+      return true;
+    }
     v1::Events message;
     if (auto decoded = Decode(View(frames.back()), message); !decoded) {
       out_.emplace_back(Problem{decoded.error()});
@@ -90,6 +94,26 @@ class Monitor::Impl {
     if (message.epoch() != epoch_) NewEpoch(message.epoch());
     for (auto& event : *message.mutable_events()) Take(message, event);
     return true;
+  }
+
+  // On an arena, which goes with the message: event by event they would cost more than all else that is done to them.
+  void TakeUpcalls(std::string_view payload) {
+    struct Held {
+      google::protobuf::Arena arena;
+      v1::Events* message = google::protobuf::Arena::CreateMessage<v1::Events>(&arena);
+    };
+    auto held = std::make_shared<Held>();
+    v1::Events& message = *held->message;
+    if (auto decoded = Decode(payload, message); !decoded) {
+      out_.emplace_back(Problem{decoded.error()});
+      return;
+    }
+    if (message.epoch() != epoch_) NewEpoch(message.epoch());
+    counters_.events += static_cast<uint64_t>(message.events_size());
+    uint64_t missed = 0;
+    for (const auto& event : message.events()) missed += numbers_.OnEvent(event);
+    if (missed != 0) AddGap(std::string(topic::kUpcall), missed);
+    out_.emplace_back(UpcallsReceived{std::shared_ptr<v1::Events>(held, held->message)});
   }
 
   void NewEpoch(const std::string& epoch) {

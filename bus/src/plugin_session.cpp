@@ -26,6 +26,8 @@ constexpr auto kTick = std::chrono::milliseconds(600);  // the core allows for i
 constexpr int kLingerMs = 1000;  // for the bye to reach a core that is there
 // Batches taken without a look at the other descriptors; more than the core's credit window makes no difference.
 constexpr int kBatchesInARow = 16;
+// Messages that wait in the socket. Few: what is said last should not stand behind seconds of upcalls.
+constexpr int kQueue = 16;
 
 // A thread inherits the mask it is made under; the host's signals are the host's.
 class SignalsBlocked {
@@ -62,6 +64,7 @@ class PluginSession::Impl {
         wake_(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) {
     if (wake_.get() < 0) throw std::system_error(errno, std::generic_category(), "eventfd");
     socket_->set(zmq::sockopt::linger, kLingerMs);
+    socket_->set(zmq::sockopt::sndhwm, kQueue);
     socket_->connect(settings_.endpoint);
     const SignalsBlocked blocked;
     thread_ = std::thread([this] { Run(); });
@@ -137,9 +140,9 @@ class PluginSession::Impl {
     }
     for (const auto& item : std::span(items_).subspan(2)) {
       if (item.revents == 0) continue;
-      v1::FromPlugin out;
-      handler_.OnReadable(item.fd, out);
-      Queue(out);
+      said_.Clear();
+      handler_.OnReadable(item.fd, said_);
+      Queue(said_);
     }
   }
 
@@ -256,6 +259,7 @@ class PluginSession::Impl {
   std::deque<std::string> outbox_;
   std::vector<zmq::pollitem_t> items_;
   v1::ToPlugin batch_;
+  v1::FromPlugin said_;  // of OnReadable, kept for what it has allocated
 
   std::thread thread_;
 };

@@ -41,7 +41,7 @@ class Publisher::Impl {
     }
   }
 
-  // Room for one more flow under `topic`, or why not.
+  // Room for one more flow or packet under `topic`, or why not.
   Result<void> MakeRoom(std::string_view topic) {
     const bool full = Collected() >= settings_.batch;
     if (Collected() != 0 && (full || topic != topic_)) {
@@ -58,12 +58,17 @@ class Publisher::Impl {
 
   Result<void> Flush() {
     if (Collected() == 0) return {};
-    const uint64_t flows = Collected();
-    auto sent = put_.flows_size() != 0 ? Send(topic_, put_) : Send(topic_, del_);
+    const uint64_t packets = static_cast<uint64_t>(packets_.packets_size());
+    const uint64_t flows = Collected() - packets;
+    auto sent = packets != 0             ? Send(topic_, packets_)
+                : put_.flows_size() != 0 ? Send(topic_, put_)
+                                         : Send(topic_, del_);
     if (!sent) return sent;
     counters_.flows += flows;
+    counters_.packets += packets;
     put_.clear_flows();
     del_.clear_flows();
+    packets_.clear_packets();
     return {};
   }
 
@@ -92,7 +97,8 @@ class Publisher::Impl {
   }
 
   [[nodiscard]] size_t Collected() const {
-    return static_cast<size_t>(put_.flows_size()) + static_cast<size_t>(del_.flows_size());
+    return static_cast<size_t>(put_.flows_size()) + static_cast<size_t>(del_.flows_size()) +
+           static_cast<size_t>(packets_.packets_size());
   }
 
   [[nodiscard]] Error NoDaemon() const {
@@ -102,8 +108,9 @@ class Publisher::Impl {
                       std::to_string(settings_.connect_timeout.count()) + " ms"};
   }
 
-  v1::FlowPut put_;  // at most one of these has flows
+  v1::FlowPut put_;  // at most one of these has anything in it
   v1::FlowDel del_;
+  v1::PacketOuts packets_;
   Counters counters_;
 
  private:
@@ -206,9 +213,9 @@ Result<void> Publisher::DeleteAll(const std::string& port) {
 
 Result<void> Publisher::PacketOut(v1::PacketOut packet) {
   return Contained([&]() -> Result<void> {
-    if (auto sent = impl_->Flush(); !sent) return sent;
-    if (auto sent = impl_->Send(topic::kPacketOut, packet); !sent) return sent;
-    ++impl_->counters_.packets;
+    if (auto room = impl_->MakeRoom(topic::kPacketOuts); !room) return room;
+    *impl_->packets_.add_packets() = std::move(packet);
+    impl_->SendIfFull();
     return {};
   });
 }

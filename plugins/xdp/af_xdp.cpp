@@ -6,6 +6,8 @@
 #include <sys/mman.h>
 #include <sys/socket.h>
 
+#include <algorithm>
+#include <bit>
 #include <cerrno>
 
 #include "system.h"
@@ -21,7 +23,7 @@
 namespace sluice::xdp {
 namespace {
 
-constexpr size_t kAreaSize = static_cast<size_t>(XskSocket::kFrames) * XskSocket::kFrameSize;
+constexpr size_t kBytesOfAPort = size_t{64} << 20;
 
 Error Explain(const std::string& device, uint32_t queue, int error) {
   const std::string what = "opening an AF_XDP socket on queue " + std::to_string(queue) + " of " + device;
@@ -35,13 +37,18 @@ Error Explain(const std::string& device, uint32_t queue, int error) {
 
 }  // namespace
 
-void XskSocket::Unmap::operator()(uint8_t* area) const { munmap(area, kAreaSize); }
+void XskSocket::Unmap::operator()(uint8_t* area) const { munmap(area, size); }
 
-Result<std::unique_ptr<XskSocket>> XskSocket::Open(const std::string& device, uint32_t queue) {
+uint32_t XskSocket::FramesFor(uint32_t queues) {
+  const auto share = static_cast<uint32_t>(kBytesOfAPort / kFrameSize / std::max(queues, 1U));
+  return std::clamp(std::bit_floor(share), kFrames, kMostFrames);
+}
+
+Result<std::unique_ptr<XskSocket>> XskSocket::Open(const std::string& device, uint32_t queue, uint32_t frames) {
   int error = 0;
-  auto xsk = Create(device, queue, XDP_USE_SG, error);
+  auto xsk = Create(device, queue, frames, XDP_USE_SG, error);
   if (xsk == nullptr && error == EINVAL) {  // before 6.6, or for another reason
-    xsk = Create(device, queue, 0, error);
+    xsk = Create(device, queue, frames, 0, error);
   } else if (xsk != nullptr) {
     xsk->takes_several_ = true;
   }
@@ -49,21 +56,22 @@ Result<std::unique_ptr<XskSocket>> XskSocket::Open(const std::string& device, ui
   return xsk;
 }
 
-std::unique_ptr<XskSocket> XskSocket::Create(const std::string& device, uint32_t queue, uint16_t bind_flags,
-                                             int& error) {
+std::unique_ptr<XskSocket> XskSocket::Create(const std::string& device, uint32_t queue, uint32_t frames,
+                                             uint16_t bind_flags, int& error) {
+  const size_t size = static_cast<size_t>(frames) * kFrameSize;
   std::unique_ptr<XskSocket> xsk(new XskSocket);
   xsk->queue_ = queue;
-  void* area = mmap(nullptr, kAreaSize, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  void* area = mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   error = errno;
   if (area == MAP_FAILED) return nullptr;
-  xsk->area_.reset(static_cast<uint8_t*>(area));
+  xsk->area_ = {static_cast<uint8_t*>(area), Unmap{size}};
 
-  const xsk_umem_config umem_config{kFrames, XSK_RING_CONS__DEFAULT_NUM_DESCS, kFrameSize, 0, 0};
-  error = -xsk_umem__create(&xsk->umem_, area, kAreaSize, &xsk->fill_, &xsk->completion_, &umem_config);
+  const xsk_umem_config umem_config{frames, XSK_RING_CONS__DEFAULT_NUM_DESCS, kFrameSize, 0, 0};
+  error = -xsk_umem__create(&xsk->umem_, area, size, &xsk->fill_, &xsk->completion_, &umem_config);
   if (error != 0) return nullptr;
 
   xsk_socket_config config{};
-  config.rx_size = kFrames;
+  config.rx_size = frames;
   config.tx_size = 0;
   config.libxdp_flags = XSK_LIBXDP_FLAGS__INHIBIT_PROG_LOAD;
   config.bind_flags = XDP_COPY | XDP_USE_NEED_WAKEUP | bind_flags;
@@ -73,11 +81,11 @@ std::unique_ptr<XskSocket> XskSocket::Create(const std::string& device, uint32_t
     return nullptr;
   }
   uint32_t at = 0;
-  xsk_ring_prod__reserve(&xsk->fill_, kFrames, &at);
-  for (uint32_t i = 0; i < kFrames; ++i) {
+  xsk_ring_prod__reserve(&xsk->fill_, frames, &at);
+  for (uint32_t i = 0; i < frames; ++i) {
     *xsk_ring_prod__fill_addr(&xsk->fill_, at + i) = static_cast<uint64_t>(i) * kFrameSize;
   }
-  xsk_ring_prod__submit(&xsk->fill_, kFrames);
+  xsk_ring_prod__submit(&xsk->fill_, frames);
   return xsk;
 }
 

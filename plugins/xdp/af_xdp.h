@@ -23,7 +23,8 @@ namespace sluice::xdp {
 
 class XskSocket {
  public:
-  static constexpr uint32_t kFrames = 1024;     // that the ring holds
+  static constexpr uint32_t kFrames = 1024;  // that a ring holds at least
+  static constexpr uint32_t kMostFrames = 4096;
   static constexpr uint32_t kFrameSize = 4096;  // bytes, with 256 of headroom and the program's metadata
   static constexpr uint32_t kMostInOneFrame = kFrameSize - 256;
   static constexpr size_t kMetadataSize = 32;  // readable before the end of the metadata; the most that XDP has
@@ -33,7 +34,11 @@ class XskSocket {
     uint64_t dropped = 0;  // redirected here, and lost: we did not take them fast enough, or too large for a frame
   };
 
-  static Result<std::unique_ptr<XskSocket>> Open(const std::string& device, uint32_t queue);
+  // Frames for each of a device's `queues`: a few milliseconds of a burst, 64 MB for all of them unless they are many.
+  static uint32_t FramesFor(uint32_t queues);
+
+  // frames: a power of two.
+  static Result<std::unique_ptr<XskSocket>> Open(const std::string& device, uint32_t queue, uint32_t frames = kFrames);
   ~XskSocket();
   XskSocket(const XskSocket&) = delete;
   XskSocket& operator=(const XskSocket&) = delete;
@@ -54,15 +59,17 @@ class XskSocket {
  private:
   XskSocket() = default;
   // `bind_flags` besides those that are always set. The errno, positive, in `error`.
-  static std::unique_ptr<XskSocket> Create(const std::string& device, uint32_t queue, uint16_t bind_flags, int& error);
+  static std::unique_ptr<XskSocket> Create(const std::string& device, uint32_t queue, uint32_t frames,
+                                           uint16_t bind_flags, int& error);
   void HandOver(const xdp_desc& descriptor, const OnPacket& on_packet);
 
   struct Unmap {
+    size_t size;
     void operator()(uint8_t* area) const;
   };
 
   // In the order in which they may go: the socket before the umem, that before its memory.
-  std::unique_ptr<uint8_t, Unmap> area_;
+  std::unique_ptr<uint8_t, Unmap> area_{nullptr, Unmap{0}};
   xsk_umem* umem_ = nullptr;
   xsk_socket* socket_ = nullptr;
   xsk_ring_prod fill_{};

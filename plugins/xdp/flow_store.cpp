@@ -338,7 +338,8 @@ std::vector<KeptFlow> FlowStore::FlowsToKeep(const Port& port) const {
   std::vector<KeptFlow> flows;
   port.table().ForEachRecord([&](uint64_t cookie, uint32_t record, uint64_t packets, uint64_t bytes) {
     const Flow* flow = FlowOf(cookie);
-    if (flow != nullptr) flows.push_back({flow->ufid, flow->instance, record, 0, packets, bytes});
+    if (flow != nullptr && flow->match == nullptr)
+      flows.push_back({flow->ufid, flow->instance, record, 0, packets, bytes});
   });
   return flows;
 }

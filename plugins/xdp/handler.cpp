@@ -6,16 +6,16 @@
 
 #include "sluice/flow_text.h"
 #include "sluice/plugin.h"
+#include "soft/execute.h"
 #include "soft/packet.h"
 #include "upcall.h"
 
 namespace sluice::xdp {
 namespace {
 
-constexpr size_t kMostToTell = 4096;   // statistics and confirmations in one message
-constexpr unsigned kMostUpcalls = 64;  // taken from one socket before the others have their turn
+constexpr size_t kMostToTell = 4096;    // statistics and confirmations in one message
+constexpr unsigned kMostUpcalls = 256;  // taken from one socket before the others have their turn
 constexpr size_t kMostWaitingPackets = 1024;
-constexpr uint64_t kNoFlow = 0;  // cookie of a packet out's actions: no flow has it
 constexpr uint32_t kMagicBits = 0xffff0000U;
 
 const char* ReasonOf(uint32_t reason) {
@@ -29,6 +29,10 @@ const char* ReasonOf(uint32_t reason) {
   }
 }
 
+std::span<const uint8_t> BytesOf(std::string_view text) {
+  return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
+}
+
 }  // namespace
 
 Handler::Handler(Parts parts)
@@ -37,6 +41,10 @@ Handler::Handler(Parts parts)
              {[this](Port& port) { flows_.BeforeClose(port); }, [this] { flows_.AfterClose(); }}),
       planner_(ports_, *parts_.groups) {
   flows_.Start(ports_, planner_, *parts_.reclaimer);
+  if (const auto opened = soft_path_.Open(); !opened) {
+    parts_.log(SLUICE_LOG_WARN,
+               opened.error().detail + "; neither software flows nor packets out with actions are sent");
+  }
 }
 
 Handler::~Handler() {
@@ -46,6 +54,7 @@ Handler::~Handler() {
 void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
   for (const auto& change : batch.changes()) OnChange(change, reply);
   flows_.Flush(reply);
+  SendQueued();
   epoch_ = batch.epoch();
   if (batch.synced()) OnSynced(reply);
   GoOn(reply);
@@ -72,18 +81,22 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
     flows_.Put(change.put(), change.seq(), reply);
     return;
   }
-  flows_.Flush(reply);
+  const bool queues = change.has_packet_out() && change.packet_out().has_actions() && soft_path_.IsOpen();
+  // All others take effect now, so what came before them has to have.
+  if (!queues) {
+    flows_.Flush(reply);
+    SendQueued();
+  }
   switch (change.body_case()) {
     case v1::Change::kDel:
       flows_.Delete(change.del(), change.seq(), reply);
       break;
     case v1::Change::kPortPut:
-      if (ports_.Put(change.port_put(), reply) == Ports::Outcome::kRenumbered) {
-        flows_.WithdrawAll();
-        planner_.Forget();
-      }
+      planner_.Forget();
+      if (ports_.Put(change.port_put(), reply) == Ports::Outcome::kRenumbered) flows_.WithdrawAll();
       break;
     case v1::Change::kPortDel:
+      planner_.Forget();
       ports_.Delete(change.port_del().name());
       break;
     case v1::Change::kPacketOut:
@@ -100,35 +113,69 @@ void Handler::OnPacketOut(const v1::PacketOut& packet, v1::FromPlugin& reply) {
     GoOn(reply);
   }
   if (flows_.parked().empty() && waiting_packets_.empty()) {
-    const auto sent = SendPacket(packet);
-    if (sent || !IsNotYet(sent.error())) {
-      CountPacketOut(packet, sent);
-      return;
-    }
+    SendPacket(packet, reply);
+  } else {
+    waiting_packets_.push_back({flows_.NextTicket(), packet});
   }
-  waiting_packets_.push_back({flows_.NextTicket(), packet});
-}
-
-void Handler::CountPacketOut(const v1::PacketOut& packet, const Result<void>& sent) {
-  if (sent || packet_out_failures_++ != 0) return;
-  parts_.log(SLUICE_LOG_WARN, "packet out on " + packet.in_port() + ": " + sent.error().detail);
 }
 
 void Handler::GoOn(v1::FromPlugin& out, bool anyhow) {
   if (stopped_) return;
   if (flows_.Retry(out, anyhow)) wake_();
   while (!waiting_packets_.empty() && !flows_.parked().HasBefore(waiting_packets_.front().ticket)) {
-    const auto sent = SendPacket(waiting_packets_.front().packet);
-    if (!sent && IsNotYet(sent.error())) return;
-    CountPacketOut(waiting_packets_.front().packet, sent);
+    SendPacket(waiting_packets_.front().packet, out);
     waiting_packets_.pop_front();
   }
+  SendQueued();
 }
 
-Result<void> Handler::SendPacket(const v1::PacketOut& packet) {
+void Handler::SendQueued() {
+  if (const auto sent = soft_path_.Flush(); !sent) PacketOutFailed("packets out: " + sent.error().detail);
+}
+
+// Told once a second: the first, and how many there were.
+void Handler::PacketOutFailed(const std::string& sentence) {
+  if (packet_out_failures_++ == 0) parts_.log(SLUICE_LOG_WARN, sentence);
+}
+
+void Handler::SendPacket(const v1::PacketOut& packet, v1::FromPlugin& reply) {
   Port* port = ports_.ByName(packet.in_port());
-  if (port == nullptr) return Error{"no_such_port", "it has no device at present"};
-  return port->PacketOut(packet.data());
+  Result<void> sent = Error{"no_such_port", "it has no device at present"};
+  if (port != nullptr) {
+    port->CountPacketOut();
+    sent = packet.has_actions() ? SendWithActions(*port, packet, reply) : SendByTable(*port, packet, reply);
+    if (!sent) port->CountFailedPacketOut();
+  }
+  if (!sent) PacketOutFailed("packet out on " + packet.in_port() + ": " + sent.error().detail);
+}
+
+Result<void> Handler::SendWithActions(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply) {
+  const auto actions = planner_.Parse(packet.actions());
+  if (!actions) return actions.error();
+  if (auto possible = soft::Check(**actions); !possible) return possible;
+  return soft_path_.Send(port, BytesOf(packet.data()), **actions, reply);
+}
+
+// By the flow that it has, or else as one that has none, through the program.
+Result<void> Handler::SendByTable(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply) {
+  const auto bytes = BytesOf(packet.data());
+  const soft::Parsed parsed = soft::Parse(bytes, port.number());
+  const auto taker = soft_path_.IsOpen() ? flows_.Lookup(port, parsed) : std::nullopt;
+  if (!taker) {
+    SendQueued();
+    return port.PacketOut(packet.data());
+  }
+  port.Count(SLUICE_COUNT_rx_bytes, bytes.size());
+  port.Count(SLUICE_COUNT_hit_table);
+  CountFor(*taker, bytes, parsed);
+  soft_path_.Execute(port, bytes, parsed.headers, *taker->actions, &taker->ufid, reply);
+  return {};
+}
+
+void Handler::CountFor(const FlowStore::Taker& taker, std::span<const uint8_t> packet, const soft::Parsed& parsed) {
+  const size_t flags = Info(Field::tcp_flags).offset;
+  flows_.CountInSoftware(taker.cookie, packet.size(),
+                         static_cast<uint16_t>(parsed.key[flags] << 8 | parsed.key[flags + 1]));
 }
 
 void Handler::OnTick(v1::FromPlugin& out) {
@@ -190,23 +237,51 @@ void Handler::OnLinks(v1::FromPlugin& out) {
 }
 
 void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {
-  const std::string& name = ports_.NameOf(port);
   socket.Receive(kMostUpcalls, [&](std::span<const uint8_t> packet, const uint8_t* end_of_metadata) {
     sluice_upcall_meta meta{};
     std::memcpy(&meta, end_of_metadata - sizeof(meta), sizeof(meta));
     if ((meta.magic_reason & kMagicBits) != SLUICE_UPCALL_MAGIC) meta = {};
     const uint32_t reason = meta.magic_reason & ~kMagicBits;
-    v1::Upcall& upcall = *out.add_upcalls();
-    upcall.set_in_port(name);
-    upcall.set_reason(ReasonOf(reason));
-    upcall.set_data(packet.data(), packet.size());
-    upcall.set_length(static_cast<uint32_t>(packet.size()));
-    upcall.set_match(FormatMatch(soft::ToMatch(soft::Parse(packet, port.number())), ports_));
+    if (reason == SLUICE_UPCALL_SOFTWARE) return OnSoftware(port, meta, packet, out);
+    v1::Upcall& upcall = AddUpcall(port, reason, packet, out);
     if (reason != SLUICE_UPCALL_ACTION) return;
     if (const auto taker = flows_.FindRecord(port, meta)) upcall.set_ufid(taker->ufid.ToString());
-    const uint32_t max_len = meta.arg;
-    if (max_len != 0 && max_len < packet.size()) upcall.mutable_data()->resize(max_len);
+    if (meta.arg != 0 && meta.arg < packet.size()) upcall.mutable_data()->resize(meta.arg);
   });
+  SendQueued();
+}
+
+v1::Upcall& Handler::AddUpcall(const Port& port, uint32_t reason, std::span<const uint8_t> packet,
+                               v1::FromPlugin& out) {
+  v1::Upcall& upcall = *out.add_upcalls();
+  upcall.set_in_port(ports_.NameOf(port));
+  upcall.set_reason(ReasonOf(reason));
+  upcall.set_data(packet.data(), packet.size());
+  upcall.set_length(static_cast<uint32_t>(packet.size()));
+  if (port.settings().upcall_match) {
+    upcall.set_match(FormatMatch(soft::ToMatch(soft::Parse(packet, port.number())), ports_));
+  }
+  return upcall;
+}
+
+void Handler::OnSoftware(Port& port, const sluice_upcall_meta& meta, std::span<const uint8_t> packet,
+                         v1::FromPlugin& out) {
+  // The record takes more packets than its flow, and does not count for it.
+  const bool wider = meta.arg != 0;
+  const soft::Parsed parsed = soft::Parse(packet, port.number());
+  auto taker = wider ? std::nullopt : flows_.FindRecord(port, meta);
+  if (!taker) taker = flows_.Lookup(port, parsed);  // it has changed since, or was never only the flow's
+  if (taker) {
+    if (wider) CountFor(*taker, packet, parsed);
+    soft_path_.Execute(port, packet, parsed.headers, *taker->actions, &taker->ufid, out);
+  } else if (port.settings().miss == SLUICE_MISS_DROP) {
+    port.Count(SLUICE_COUNT_miss_drop);
+  } else if (!port.MayUpcall()) {
+    port.Count(SLUICE_COUNT_upcall_limited);
+  } else {
+    port.Count(SLUICE_COUNT_upcall);
+    AddUpcall(port, SLUICE_UPCALL_MISS, packet, out);
+  }
 }
 
 void Handler::OnStop(bool keep, v1::FromPlugin& last) {

@@ -16,6 +16,7 @@
 #include "ports.h"
 #include "reclaimer.h"
 #include "sluice/plugin_session.h"
+#include "soft_path.h"
 
 namespace sluice::xdp {
 
@@ -50,11 +51,17 @@ class Handler : public PluginSession::Handler {
   void OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out);
   // Flows that are parked come first: the packet may be meant for them.
   void OnPacketOut(const v1::PacketOut& packet, v1::FromPlugin& reply);
-  // Errors: NotYet (wait.h), those of compiling and sending.
-  Result<void> SendPacket(const v1::PacketOut& packet);
-  void CountPacketOut(const v1::PacketOut& packet, const Result<void>& sent);
+  void SendPacket(const v1::PacketOut& packet, v1::FromPlugin& reply);
+  Result<void> SendWithActions(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply);
+  Result<void> SendByTable(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply);
+  void SendQueued();
+  void PacketOutFailed(const std::string& sentence);
   // What had to wait for the kernel, as far as it can go on.
   void GoOn(v1::FromPlugin& out, bool anyhow = false);
+  // A packet that its flow, or a flow that takes more packets than it should, sent to software.
+  v1::Upcall& AddUpcall(const Port& port, uint32_t reason, std::span<const uint8_t> packet, v1::FromPlugin& out);
+  void OnSoftware(Port& port, const sluice_upcall_meta& meta, std::span<const uint8_t> packet, v1::FromPlugin& out);
+  void CountFor(const FlowStore::Taker& taker, std::span<const uint8_t> packet, const soft::Parsed& parsed);
   void TellSome(v1::FromPlugin& out);
   void OnSynced(v1::FromPlugin& reply);
 
@@ -63,6 +70,7 @@ class Handler : public PluginSession::Handler {
   FlowStore flows_;
   Ports ports_;
   FlowPlanner planner_;
+  SoftPath soft_path_{ports_};
   std::function<void()> wake_;
   std::map<int, std::pair<uint64_t, size_t>> sockets_;  // by fd: port's serial, place among its sockets
   struct WaitingPacket {

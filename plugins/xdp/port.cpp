@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <ctime>
 #include <filesystem>
 #include <utility>
 
@@ -64,6 +65,8 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   if (!upcall_rate) return upcall_rate.error();
   const auto replace = from.Choice("replace", {"no", "yes"}, defaults.replace ? "yes" : "no");
   if (!replace) return replace.error();
+  const auto upcall_match = from.Choice("upcall_match", {"yes", "no"}, defaults.upcall_match ? "yes" : "no");
+  if (!upcall_match) return upcall_match.error();
   const auto object = ParseObject(from.Text("object", defaults.object));
   if (!object) return object.error();
   const auto software = from.Choice("software", {"yes", "no"}, defaults.software ? "yes" : "no");
@@ -81,6 +84,7 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
                       .miss = ParsePolicy(*miss),
                       .max_flows = static_cast<uint32_t>(*max_flows),
                       .upcall_rate = static_cast<uint32_t>(*upcall_rate),
+                      .upcall_match = *upcall_match == "yes",
                       .object = *object,
                       .software = *software == "yes",
                       .max_edits = static_cast<uint32_t>(*max_edits),
@@ -156,8 +160,9 @@ Result<void> Port::OpenSockets() {
                                    " has no map xsks, so its packets cannot go up; take miss=pass or miss=drop"};
   }
   std::string why;
+  const uint32_t frames = XskSocket::FramesFor(device_.rx_queues);
   for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
-    auto socket = XskSocket::Open(name_, queue);
+    auto socket = XskSocket::Open(name_, queue, frames);
     Result<void> opened = socket ? (*socket)->Register(object_->xsks_fd()) : Result<void>(socket.error());
     if (!opened && settings_.miss == SLUICE_MISS_UPCALL) return opened;
     if (opened) {
@@ -297,10 +302,18 @@ Result<void> Port::Keep() {
 }
 
 Result<void> Port::PacketOut(std::string_view packet) {
-  ++packet_out_;
-  auto sent = RunLive(object_->program_fd(), device_.ifindex, packet);
-  if (!sent) ++packet_out_failed_;
-  return sent;
+  return RunLive(object_->program_fd(), device_.ifindex, packet);
+}
+
+bool Port::MayUpcall() {
+  const uint32_t limit = object_->control().upcalls_per_window;
+  if (limit == 0) return true;
+  timespec now{};
+  clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+  const uint64_t ns = static_cast<uint64_t>(now.tv_sec) * 1'000'000'000 + static_cast<uint64_t>(now.tv_nsec);
+  const uint64_t window = ns >> SLUICE_UPCALL_WINDOW_BITS;
+  if (window != std::exchange(upcall_window_, window)) upcalls_in_window_ = 0;
+  return upcalls_in_window_++ < limit;
 }
 
 void Port::FillInfo(v1::Port& port) const {
@@ -315,6 +328,7 @@ void Port::FillInfo(v1::Port& port) const {
   info["upcall_rate"] = std::to_string(settings_.upcall_rate);
   info["software"] = settings_.software ? "yes" : "no";
   if (!settings_.object.empty()) info["object"] = settings_.object;
+  info["upcall_match"] = settings_.upcall_match ? "yes" : "no";
   info["program"] = std::to_string(ProgramId(object_->program_fd()));
   info["frags"] = frags_ ? "yes" : "no";
   if (device_.xdp_features) info["features"] = DescribeFeatures(*device_.xdp_features);
@@ -331,7 +345,8 @@ void Port::FillInfo(v1::Port& port) const {
 
 void Port::FillCounters(v1::Port& port) const {
   auto& counters = *port.mutable_counters();
-  const auto values = object_->ReadCounters();
+  auto values = object_->ReadCounters();
+  for (size_t i = 0; i < SLUICE_COUNTER_SLOTS; ++i) values.values[i] += soft_counts_.values[i];
   const auto& names = Object::CounterNames();
   for (size_t i = 0; i < names.size(); ++i) counters[names[i]] = values.values[i];
   counters["rx_packets"] = values.rx_packets();

@@ -32,11 +32,12 @@ struct PortSettings {
   sluice_miss_policy miss = SLUICE_MISS_UPCALL;
   uint32_t max_flows = 65536;
   uint32_t upcall_rate = 10000;
-  std::string object;      // of the BPF object's file; empty: the default
-  bool software = true;    // what XDP cannot do is done in user space
-  uint32_t max_edits = 0;  // 0: four for each flow
-  uint32_t cache = 65536;  // entries, a power of two
-  bool replace = false;    // somebody else's program
+  bool upcall_match = true;  // upcalls tell their match
+  std::string object;        // of the BPF object's file; empty: the default
+  bool software = true;      // what XDP cannot do is done in user space
+  uint32_t max_edits = 0;    // 0: four for each flow
+  uint32_t cache = 65536;    // entries, a power of two
+  bool replace = false;      // somebody else's program
   bool operator==(const PortSettings&) const = default;
 
   // Over `defaults`. Errors: "unknown_option", "bad_option", naming it.
@@ -69,6 +70,7 @@ class Port {
 
   [[nodiscard]] uint32_t number() const { return number_; }
   [[nodiscard]] const Device& device() const { return device_; }
+  [[nodiscard]] const PortSettings& settings() const { return settings_; }
   [[nodiscard]] FlowTable& table() const { return *table_; }
   [[nodiscard]] const ObjectMeta& meta() const { return object_->meta(); }
   [[nodiscard]] const PortSettings& settings() const { return settings_; }
@@ -91,10 +93,14 @@ class Port {
   // It goes on, and counts, without us.
   [[nodiscard]] bool IsKept() const { return kept_; }
 
-  // A packet as received here, through the program.
+  // A packet as received here, through the program. Counts itself nowhere.
   Result<void> PacketOut(std::string_view packet);
-  // One that did not come as far.
-  void CountFailedPacketOut() { ++packet_out_failed_; }
+  void CountPacketOut() { ++packet_out_; }
+  void CountFailedPacketOut(uint64_t packets = 1) { packet_out_failed_ += packets; }
+  // Counts as the program does, of a packet that was executed without it.
+  void Count(sluice_counter counter, uint64_t by = 1) { soft_counts_.values[counter] += by; }
+  // Takes an upcall that does not come from the program from a budget of the program's rate.
+  bool MayUpcall();
 
   // AF_XDP.
   [[nodiscard]] const std::vector<std::unique_ptr<XskSocket>>& sockets() const { return sockets_; }
@@ -130,6 +136,9 @@ class Port {
   bool kept_ = false;
   Preparation preparation_;
   std::vector<std::string> warnings_;
+  Object::Counters soft_counts_;
+  uint64_t upcall_window_ = 0;
+  uint32_t upcalls_in_window_ = 0;
   uint64_t packet_out_ = 0;
   uint64_t packet_out_failed_ = 0;
 };

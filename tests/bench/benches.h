@@ -36,4 +36,14 @@ struct RateOptions {
 };
 void Rate(const RateOptions& options);
 
+// Packets without a flow, up to a controller and out by its answer.
+struct UpcallOptions {
+  unsigned rounds = 5;
+  double seconds = 2;      // a sample
+  uint32_t rate = 350000;  // packets a second, where not all is offered
+  uint32_t flows = 1000;   // of the packets
+  bool match = false;      // upcall_match
+};
+void Upcall(const UpcallOptions& options);
+
 }  // namespace sluice::bench

@@ -30,12 +30,22 @@ int Run(int argc, char** argv) {
   CLI::App* rate_command = app.add_subcommand("rate", "flows a second from a publisher to the device");
   rate_command->add_option("--flows", rate.flows)->check(CLI::Range(1, 60000))->capture_default_str();
   rate_command->add_option("--masks", rate.masks)->check(CLI::Range(1, 128))->capture_default_str();
+  UpcallOptions upcall;
+  CLI::App* upcall_command = app.add_subcommand("upcall", "packets a second up to a controller and out by its answer");
+  upcall_command->add_option("--rounds", upcall.rounds)->capture_default_str();
+  upcall_command->add_option("--seconds", upcall.seconds, "a sample")->capture_default_str();
+  upcall_command->add_option("--rate", upcall.rate, "packets offered a second")->capture_default_str();
+  upcall_command->add_option("--flows", upcall.flows, "of the packets")
+      ->check(CLI::Range(1, 65536))
+      ->capture_default_str();
+  upcall_command->add_flag("--match", upcall.match, "upcalls tell their match");
   CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
   CLI11_PARSE(app, argc, argv);
   const bool all = all_command->parsed();
   // Before forward, which leaves this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
+  if (all || upcall_command->parsed()) Upcall(upcall);
   if (all || lookup_command->parsed()) Lookup(lookup);
   if (all || forward_command->parsed()) Forward(forward);
   return 0;

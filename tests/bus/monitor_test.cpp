@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <functional>
 
 #include "fake_core.h"
@@ -314,6 +315,39 @@ TEST_F(MonitorTest, HeartbeatsAreDeliveredOnRequestOnly) {
     EXPECT_TRUE(!item || Words(*item) == "flow.add a0") << Words(*item);
     return item.has_value();
   }));
+}
+
+TEST_F(MonitorTest, UpcallsComeAMessageAtATimeAndGapsShow) {
+  FakeCore core(dir_.path());
+  auto opened = Monitor::Open({.endpoints = EndpointsIn(dir_.path()),
+                               .topics = {"upcall", "flow.", "heartbeat"},
+                               .resync_interval = std::chrono::milliseconds(1),
+                               .whole_upcalls = true});
+  ASSERT_TRUE(opened);
+  ASSERT_TRUE(UntilA<EventReceived>(*opened));  // the heartbeat: the subscription is in force
+  v1::Events message;
+  message.set_epoch("e1");
+  for (const uint64_t number : {1, 2, 5}) {
+    v1::Event& event = *message.add_events();
+    event.set_topic("upcall");
+    event.set_topic_seq(number);
+    event.mutable_upcall()->set_data("packet " + std::to_string(number));
+  }
+  core.Do([&] {
+    core.PublishRaw("upcall", Encode(message));
+    core.PublishFlow("flow.add", "a");
+  });
+  std::shared_ptr<v1::Events> received;
+  ASSERT_TRUE(Until(*opened, [&](const MonitorItem& item) {
+    if (const auto* upcalls = std::get_if<UpcallsReceived>(&item)) received = upcalls->message;
+    return received != nullptr;
+  }));
+  ASSERT_TRUE(UntilA<EventReceived>(*opened));
+  ASSERT_EQ(received->events_size(), 3);
+  EXPECT_EQ(received->events(2).upcall().data(), "packet 5");
+  EXPECT_EQ(opened->counters().missed, 2U);
+  EXPECT_NE(std::find(log_.begin(), log_.end(), "gap upcall2"), log_.end());
+  EXPECT_EQ(log_.back(), "flow.add a0");
 }
 
 }  // namespace

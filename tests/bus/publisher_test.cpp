@@ -63,6 +63,7 @@ TEST_F(PublisherTest, WaitsForTheSubscriptionToItsTopic) {
   connect_timeout_ = std::chrono::milliseconds(100);
   auto publisher = Connect();
   ASSERT_TRUE(publisher.PacketOut({}));
+  ASSERT_TRUE(publisher.Flush());
   const auto early = publisher.WaitReady();
   ASSERT_FALSE(early);
   EXPECT_EQ(early.error().reason, "no_daemon");
@@ -112,20 +113,30 @@ TEST_F(PublisherTest, CollectsAndKeepsTheOrder) {
   ASSERT_TRUE(publisher.Modify(FlowTo("p4")));
   ASSERT_TRUE(publisher.DeleteAll("p0"));
   v1::PacketOut packet;
-  packet.set_in_port("p0");
-  ASSERT_TRUE(publisher.PacketOut(packet));
+  for (const char* port : {"p0", "p1", "p2"}) {
+    packet.set_in_port(port);
+    ASSERT_TRUE(publisher.PacketOut(packet));
+  }
+  ASSERT_TRUE(publisher.Put(FlowTo("p5")));
+  ASSERT_TRUE(publisher.Flush());
 
   EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows_size(), 2);
   EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows(0).actions(), "p3");
   EXPECT_EQ(Published<v1::FlowDel>(core, "flow.del").flows(0).ufid(), "u");
   EXPECT_EQ(Published<v1::FlowPut>(core, "flow.mod").flows(0).actions(), "p4");
   EXPECT_EQ(Published<v1::FlowFlush>(core, "flow.flush").port(), "p0");
-  const auto last = Published<v1::PacketOut>(core, "packet.out");
-  EXPECT_EQ(last.in_port(), "p0");
-  EXPECT_EQ(last.publisher_seq(), 6U);
-  EXPECT_EQ(publisher.counters().messages, 6U);
-  EXPECT_EQ(publisher.counters().flows, 5U);
-  EXPECT_EQ(publisher.counters().packets, 1U);
+  const auto packets = Published<v1::PacketOuts>(core, "packet.outs");
+  ASSERT_EQ(packets.packets_size(), 2);
+  EXPECT_EQ(packets.packets(1).in_port(), "p1");
+  EXPECT_EQ(packets.publisher(), "test");
+  EXPECT_EQ(packets.publisher_seq(), 6U);
+  const auto rest = Published<v1::PacketOuts>(core, "packet.outs");
+  ASSERT_EQ(rest.packets_size(), 1);
+  EXPECT_EQ(rest.packets(0).in_port(), "p2");
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows(0).actions(), "p5");
+  EXPECT_EQ(publisher.counters().messages, 8U);
+  EXPECT_EQ(publisher.counters().flows, 6U);
+  EXPECT_EQ(publisher.counters().packets, 3U);
 }
 
 TEST_F(PublisherTest, AFullQueueIsAnErrorAndLosesNothing) {

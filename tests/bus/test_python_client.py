@@ -107,6 +107,10 @@ class PythonClient(unittest.TestCase):
         self.core.answers["packet_out"] = lambda body: got.append(body) or {}
         self.client.packet_out("p0", b"\x00\xff", "p1")
         self.assertEqual((got[0]["in_port"], got[0]["data"], got[0]["actions"]), ("p0", "AP8=", "p1"))
+        self.core.answers["packet_outs"] = lambda body: got.append(body) or {}
+        self.client.packet_outs({"in_port": "p0", "data": b"\x00\xff"}, {"in_port": "p1", "data": b"", "actions": "p2"})
+        self.assertEqual(got[1]["packets"], [{"in_port": "p0", "data": "AP8="},
+                                             {"in_port": "p1", "data": "", "actions": "p2"}])
 
     def test_a_refusal_is_an_error(self):
         self.core.answers["flow_get"] = lambda body: {"ok": False, "reason": "no_such_flow", "detail": "none"}

@@ -235,6 +235,55 @@ TEST_F(CoreTest, PacketOutIsCheckedAndQueuedBehindWhatCameBefore) {
   EXPECT_TRUE(changes[1].has_put());
 }
 
+TEST_F(CoreTest, ManyPacketsOutStandEachForItself) {
+  v1::PacketOuts packets;
+  packets.set_publisher("controller");
+  packets.set_publisher_seq(1);
+  for (const char* port : {"p0", "p9", "p1"}) {
+    v1::PacketOut& packet = *packets.add_packets();
+    packet.set_in_port(port);
+    packet.set_data(std::string(60, port[1]));
+    packet.set_actions("output:p1");
+    packet.set_publisher("not looked at");
+  }
+  core->OnIngress("packet.outs", Encode(packets));
+  const auto changes = Changes("session");
+  ASSERT_EQ(changes.size(), 2U);
+  EXPECT_EQ(changes[0].packet_out().data(), std::string(60, '0'));
+  EXPECT_EQ(changes[1].packet_out().in_port(), "p1");
+  EXPECT_EQ(changes[1].packet_out().actions(), "p1");
+  EXPECT_EQ(changes[1].packet_out().publisher(), "");
+  EXPECT_LT(changes[0].seq(), changes[1].seq());
+  v1::Request request;
+  request.mutable_status();
+  const v1::Reply told = Ask(request);
+  const v1::Publisher& publisher = told.status().publishers(0);
+  EXPECT_EQ(publisher.name(), "controller");
+  EXPECT_EQ(publisher.messages(), 1U);
+  EXPECT_EQ(publisher.accepted(), 2U);
+  EXPECT_EQ(publisher.refused(), 1U);
+
+  *request.mutable_packet_outs() = packets;
+  const v1::Reply reply = Ask(request);
+  EXPECT_EQ(reply.accepted(), 2U);
+  ASSERT_EQ(reply.refused_size(), 1);
+  EXPECT_EQ(reply.refused(0).index(), 1U);
+  EXPECT_EQ(reply.refused(0).reason(), "unknown_port");
+}
+
+TEST_F(CoreTest, ActionsAreReadAnewWhenPortsHaveChanged) {
+  v1::Request request;
+  v1::PacketOut& packet = *request.mutable_packet_out();
+  packet.set_in_port("p0");
+  packet.set_data(std::string(60, 'x'));
+  packet.set_actions("p1");
+  EXPECT_TRUE(Ask(request).ok());
+  v1::Request remove;
+  remove.mutable_port_del()->set_name("p1");
+  core->OnRequest(remove, [](const v1::Reply&) {});
+  EXPECT_EQ(Ask(request).reason(), "unknown_port");
+}
+
 TEST_F(CoreTest, UpcallsThatNobodyHearsAreCounted) {
   v1::FromPlugin message;
   message.add_upcalls()->set_in_port("p0");

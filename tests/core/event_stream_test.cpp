@@ -82,6 +82,44 @@ TEST_F(EventStreamTest, EachEncodingForThoseWhoAskedForIt) {
   EXPECT_EQ(sent[0].topic, "flow.add");
 }
 
+TEST_F(EventStreamTest, UpcallsGoAsTheyCameAndAreLentOnly) {
+  google::protobuf::RepeatedPtrField<v1::Upcall> upcalls;
+  for (int i = 0; i < 300; ++i) upcalls.Add()->set_data("packet " + std::to_string(i));
+  events_.AddUpcalls(upcalls);
+  EXPECT_TRUE(Sent().empty());
+  events_.Subscribed("", true);
+  events_.Add(Topic::flow_add);
+  events_.AddUpcalls(upcalls);
+  events_.Add(Topic::flow_add);
+  const auto sent = Sent();
+  ASSERT_EQ(sent.size(), 5U);
+  EXPECT_EQ(sent[0].topic, "flow.add");
+  EXPECT_EQ(sent[1].events.events_size(), 128);
+  EXPECT_EQ(sent[2].events.events_size(), 128);
+  ASSERT_EQ(sent[3].events.events_size(), 44);
+  const v1::Event& first = sent[1].events.events(0);
+  EXPECT_EQ(first.topic(), "upcall");
+  EXPECT_EQ(first.seq(), 302U);  // the unheard have their numbers, too
+  EXPECT_EQ(first.topic_seq(), 301U);
+  EXPECT_EQ(sent[1].events.epoch(), "epoch");
+  const v1::Event& last = sent[3].events.events(43);
+  EXPECT_EQ(last.topic_seq(), 600U);
+  EXPECT_EQ(last.upcall().data(), "packet 299");
+  EXPECT_EQ(sent[4].events.events(0).seq(), 602U);
+  EXPECT_EQ(upcalls.Get(299).data(), "packet 299");  // still whole
+}
+
+TEST_F(EventStreamTest, LargeUpcallsAreFewAMessage) {
+  google::protobuf::RepeatedPtrField<v1::Upcall> upcalls;
+  for (int i = 0; i < 10; ++i) upcalls.Add()->set_data(std::string(8'192, 'x'));
+  events_.Subscribed("upcall", true);
+  events_.AddUpcalls(upcalls);
+  const auto sent = Sent();
+  ASSERT_EQ(sent.size(), 3U);
+  EXPECT_EQ(sent[0].events.events_size(), 4);
+  EXPECT_EQ(sent[2].events.events_size(), 2);
+}
+
 TEST_F(EventStreamTest, SubscriptionsAreCounted) {
   events_.Subscribed("upcall", true);
   events_.Subscribed("upcall", true);

@@ -119,6 +119,21 @@ TEST_F(PortsTest, PacketsGoOutInTheirPlace) {
   EXPECT_TRUE(batch.changes(3).has_packet_out());
 }
 
+TEST_F(PortsTest, PacketsThatWaitAreBoundedInBytes) {
+  Feed feed(journal, table, ports, "p", 0, {.packets = 100, .packet_bytes = 1000});
+  feed.Start(false);
+  v1::ToPlugin batch;
+  ASSERT_TRUE(feed.Fill(batch));
+  v1::PacketOut packet;
+  packet.set_data(std::string(600, 'x'));
+  EXPECT_TRUE(feed.Queue(packet, sequence.Next()));
+  EXPECT_TRUE(feed.Queue(packet, sequence.Next()));
+  EXPECT_FALSE(feed.Queue(packet, sequence.Next()));
+  ASSERT_TRUE(feed.Fill(batch));
+  EXPECT_EQ(batch.changes_size(), 2);
+  EXPECT_TRUE(feed.Queue(packet, sequence.Next()));
+}
+
 TEST_F(PortsTest, CreditBoundsWhatIsUnderWay) {
   Feed feed(journal, table, ports, "p", 0, {.window = 2, .batch = 1, .packets = 2});
   for (uint32_t i = 0; i < 5; ++i) ASSERT_TRUE(table.Put(SpecOf(i, std::to_string(i)), 1));

@@ -29,6 +29,11 @@ struct EventReceived {
   std::string epoch;
   v1::Event event;
 };
+// With whole_upcalls: `upcall` events as they travelled together, in order, up to some hundred. The message is the
+// receiver's alone; data may be moved out of it.
+struct UpcallsReceived {
+  std::shared_ptr<v1::Events> message;
+};
 // The walk begins: flows that do not come before Synced are no more.
 struct SnapshotStarted {
   std::string epoch;
@@ -68,7 +73,7 @@ struct Problem {
 };
 
 using MonitorItem = std::variant<EventReceived, SnapshotStarted, SnapshotFlow, SnapshotDeleted, Synced, GapDetected,
-                                 EpochChanged, Silent, Problem>;
+                                 EpochChanged, Silent, Problem, UpcallsReceived>;
 
 class Monitor {
  public:
@@ -76,6 +81,7 @@ class Monitor {
     Endpoints endpoints;              // events, and with snapshot control
     std::vector<std::string> topics;  // prefixes; empty: all but "heartbeat"
     bool snapshot = false;            // walk the table first, and after gaps in "flow." topics
+    bool whole_upcalls = false;       // UpcallsReceived in place of an EventReceived for each: a fraction of the cost
     std::chrono::milliseconds resync_interval = std::chrono::seconds(1);  // at least, from one walk to the next
     std::chrono::milliseconds walk_timeout = std::chrono::seconds(5);     // for one chunk
     uint32_t chunk = 0;                                                   // flows a chunk; 0: the core's choice

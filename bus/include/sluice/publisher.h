@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Publishes flows on the ingress endpoint, fire and forget, many a message.
+// Publishes flows and packets on the ingress endpoint, fire and forget, many a message.
 //
 // A socket that sends as soon as it has connected loses its first messages without a word; a Publisher waits for the
 // daemon's subscription. What the daemon refuses it tells in "refused" events; who needs an answer uses ControlClient.
@@ -23,7 +23,7 @@ class Publisher {
   struct Settings {
     std::string endpoint;                                                 // Endpoints::ingress
     std::string name;                                                     // shown in `sluicectl status`; empty: "pid N"
-    size_t batch = 64;                                                    // flows a message
+    size_t batch = 64;                                                    // flows or packets a message
     std::chrono::milliseconds connect_timeout = std::chrono::seconds(2);  // for the daemon's subscription
     std::chrono::milliseconds block = std::chrono::milliseconds(0);       // how long a send waits for a full queue
     std::chrono::milliseconds linger = std::chrono::milliseconds(1000);   // what is queued gets, at the end
@@ -46,17 +46,17 @@ class Publisher {
   // Waits until the daemon listens. Every send does it too; call it to find out early.
   Result<void> WaitReady();
 
-  // These collect and send when a batch is full, or when the kind changes, as order counts. On an error the flow was
-  // not taken; those collected before stay collected.
+  // These collect and send when a batch is full, or when the kind changes, as order counts. On an error the flow or
+  // packet was not taken; those collected before stay collected.
   Result<void> Put(v1::Flow flow);
   Result<void> Modify(v1::Flow flow);
   Result<void> Delete(v1::FlowKey key);
-  // Sends what is collected.
+  Result<void> PacketOut(v1::PacketOut packet);
+  // Sends what is collected. Whoever answers packets calls it when there are no more to answer.
   Result<void> Flush();
 
-  // These are sent at once, after what is collected. `port` empty: all flows.
+  // Sent at once, after what is collected. `port` empty: all flows.
   Result<void> DeleteAll(const std::string& port = {});
-  Result<void> PacketOut(v1::PacketOut packet);
 
   [[nodiscard]] const Counters& counters() const;
 

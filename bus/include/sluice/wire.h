@@ -23,6 +23,7 @@ inline constexpr std::string_view kFlowModify = "flow.mod";
 inline constexpr std::string_view kFlowDelete = "flow.del";
 inline constexpr std::string_view kFlowFlush = "flow.flush";
 inline constexpr std::string_view kPacketOut = "packet.out";
+inline constexpr std::string_view kPacketOuts = "packet.outs";
 // Events.
 inline constexpr std::string_view kFlowAdded = "flow.add";
 inline constexpr std::string_view kFlowModified = "flow.mod";
