@@ -55,7 +55,22 @@ Error NameOutput(Error error, const Actions& actions, const Ports& ports) {
 
 }  // namespace
 
-Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const {
+Result<CompiledActions> FlowStore::CompileText(const std::string& actions) {
+  if (queue_.empty()) {
+    uint64_t version = 0;
+    ports_->ForEach([&](const Port& port) { version = (version + port.serial()) * 0x9e3779b97f4a7c15ULL; });
+    actions_.SetPorts(version);
+  }
+  if (const auto* known = actions_.Find(actions)) return *known;
+  const auto parsed = ParseActions(actions, *ports_);
+  if (!parsed) return parsed.error();
+  auto compiled = CompileActions(*parsed, *groups_, Wait::kForbidden);
+  if (!compiled) return NameOutput(compiled.error(), *parsed, *ports_);
+  actions_.Add(actions, *compiled);
+  return compiled;
+}
+
+Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) {
   const auto match = Match::Unpack(put.packed_match());
   if (!match) return match.error();
   const auto compiled = CompileMatch(*match, layout_);
@@ -72,10 +87,8 @@ Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64
     ports_->ForEach([&](const Port& port) { targets.push_back(port.serial()); });
     if (targets.empty()) return Error{"no_such_port", "there is no port yet"};
   }
-  const auto actions = ParseActions(put.actions(), *ports_);
-  if (!actions) return actions.error();
-  auto steps = CompileActions(*actions, *groups_, Wait::kForbidden);
-  if (!steps) return NameOutput(steps.error(), *actions, *ports_);
+  auto steps = CompileText(put.actions());
+  if (!steps) return steps.error();
   return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps), 0};
 }
 
@@ -142,7 +155,13 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
 void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
   std::vector<FlowSpec> specs;
   specs.reserve(queued.size());
-  for (const size_t i : queued) specs.push_back(queue_[i].spec);
+  for (const size_t i : queued) {
+    if (queue_[i].targets.size() == 1) {
+      specs.push_back(std::move(queue_[i].spec));
+    } else {
+      specs.push_back(queue_[i].spec);
+    }
+  }
   const auto results = port.table().TryPutMany(specs);
   for (size_t i = 0; i < queued.size(); ++i) {
     Queued& put = queue_[queued[i]];

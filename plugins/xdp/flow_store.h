@@ -15,6 +15,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "action_cache.h"
 #include "flow_compiler.h"
 #include "flow_table.h"
 #include "groups.h"
@@ -118,7 +119,8 @@ class FlowStore : public FlowTable::Listener {
     FlowStatsDelta delta;
   };
 
-  Result<FlowSpec> Compile(const v1::FlowState& put, std::vector<uint64_t>& targets) const;
+  Result<FlowSpec> Compile(const v1::FlowState& put, std::vector<uint64_t>& targets);
+  Result<CompiledActions> CompileText(const std::string& actions);
   void PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket, v1::FromPlugin& reply);
   // A later change of the flow is here: one that is parked, of the instance returned, will not be.
   std::optional<uint64_t> Supersede(const Ufid& ufid, v1::FromPlugin& reply);
@@ -147,7 +149,8 @@ class FlowStore : public FlowTable::Listener {
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
   std::unordered_map<Ufid, uint32_t> by_ufid_;
-  std::vector<Queued> queue_;
+  std::vector<Queued> queue_;  // while it is not empty, no port comes or goes
+  ActionCache actions_;
   ParkedPuts parked_;
   uint64_t retried_at_ = 0;  // Reclaimer::called_back()
   std::deque<ToTell> to_tell_;

@@ -36,4 +36,12 @@ struct RateOptions {
 };
 void Rate(const RateOptions& options);
 
+// Flows a second into the table inside the plugin, and the time to read their statistics.
+struct TableOptions {
+  unsigned rounds = 5;
+  uint32_t flows = 1048576;  // of the large table; another has 65536
+  uint32_t masks = 16;
+};
+void Table(const TableOptions& options);
+
 }  // namespace sluice::bench

@@ -30,12 +30,20 @@ int Run(int argc, char** argv) {
   CLI::App* rate_command = app.add_subcommand("rate", "flows a second from a publisher to the device");
   rate_command->add_option("--flows", rate.flows)->check(CLI::Range(1, 60000))->capture_default_str();
   rate_command->add_option("--masks", rate.masks)->check(CLI::Range(1, 128))->capture_default_str();
+  TableOptions table;
+  CLI::App* table_command = app.add_subcommand("table", "flows a second into the table inside the plugin, statistics");
+  table_command->add_option("--rounds", table.rounds)->capture_default_str();
+  table_command->add_option("--flows", table.flows, "of the large table")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  table_command->add_option("--masks", table.masks)->check(CLI::Range(1, 250))->capture_default_str();
   CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
   CLI11_PARSE(app, argc, argv);
   const bool all = all_command->parsed();
   // Before forward, which leaves this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
+  if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
   if (all || forward_command->parsed()) Forward(forward);
   return 0;
