@@ -10,7 +10,7 @@
 namespace sluice::xdp {
 namespace {
 
-constexpr size_t kMostParsed = 65536;  // texts remembered
+constexpr size_t kMostTexts = 4096;  // remembered
 
 Error NoSuchPort(uint32_t number, const std::optional<std::string>& name) {
   return {"no_such_port", name ? "in_port " + *name + " has no device at present"
@@ -36,12 +36,28 @@ Result<void> MayBeSoftware(const Port& port, bool wider, Error why) {
 
 }  // namespace
 
-Result<std::shared_ptr<const Actions>> FlowPlanner::Parse(const std::string& text) {
-  if (const auto known = parsed_.find(text); known != parsed_.end()) return known->second;
+Result<FlowPlanner::Text*> FlowPlanner::Find(const std::string& text) {
+  if (const auto known = texts_.find(text); known != texts_.end()) return &known->second;
   auto actions = ParseActions(text, ports_);
   if (!actions) return actions.error();
-  if (parsed_.size() >= kMostParsed) parsed_.clear();
-  return parsed_[text] = std::make_shared<const Actions>(*std::move(actions));
+  if (texts_.size() >= kMostTexts) texts_.clear();
+  return &(texts_[text] = {std::make_shared<const Actions>(*std::move(actions)), {}});
+}
+
+Result<std::shared_ptr<const Actions>> FlowPlanner::Parse(const std::string& text) {
+  const auto found = Find(text);
+  if (!found) return found.error();
+  return (*found)->actions;
+}
+
+Result<CompiledActions> FlowPlanner::Compile(const Port& port, Text& text) {
+  const std::string& object = port.settings().object;
+  for (const auto& [of, compiled] : text.compiled) {
+    if (of == object) return compiled;
+  }
+  auto compiled = CompileActions(*text.actions, port.meta(), groups_, Wait::kForbidden);
+  if (compiled && compiled->group == nullptr) text.compiled.emplace_back(object, *compiled);
+  return compiled;
 }
 
 // The compiler knows numbers only: says by name which output has no device.
@@ -70,10 +86,10 @@ Result<void> FlowPlanner::CheckOutputs(const Actions& actions) const {
   return {};
 }
 
-Result<void> FlowPlanner::PlanFor(const Port& port, const Match& match, uint32_t priority, FlowPlan& plan) {
+Result<void> FlowPlanner::PlanFor(const Port& port, const Match& match, uint32_t priority, Text& text, FlowPlan& plan) {
   auto compiled = CompileMatch(match, port.meta().key);
   if (!compiled) return compiled.error();
-  auto steps = CompileActions(*plan.actions, port.meta(), groups_, Wait::kForbidden);
+  auto steps = Compile(port, text);
   if (!steps && steps.error().reason != "unsupported_action") return steps.error();
   if (!steps || compiled->wider) {
     const Error why = compiled->wider ? *compiled->wider : steps.error();
@@ -92,19 +108,19 @@ Result<void> FlowPlanner::PlanFor(const Port& port, const Match& match, uint32_t
 Result<FlowPlan> FlowPlanner::Plan(const v1::FlowState& put) {
   const auto match = Match::Unpack(put.packed_match());
   if (!match) return match.error();
-  auto actions = Parse(put.actions());
-  if (!actions) return actions.error();
+  const auto text = Find(put.actions());
+  if (!text) return text.error();
   FlowPlan plan;
-  plan.actions = *std::move(actions);
+  plan.actions = (*text)->actions;
   Result<void> planned;
   if (match->IsExact(Field::in_port)) {
     const auto number = static_cast<uint32_t>(match->ValueOf(Field::in_port));
     const Port* port = ports_.ByNumber(number);
     if (port == nullptr) return NoSuchPort(number, ports_.Name(number));
-    planned = PlanFor(*port, *match, put.priority(), plan);
+    planned = PlanFor(*port, *match, put.priority(), **text, plan);
   } else {
     ports_.ForEach([&](const Port& port) {
-      if (planned) planned = PlanFor(port, *match, put.priority(), plan);
+      if (planned) planned = PlanFor(port, *match, put.priority(), **text, plan);
     });
     if (planned && plan.targets.empty()) return Error{"no_such_port", "there is no port yet"};
   }

@@ -40,17 +40,26 @@ class FlowPlanner {
   Result<FlowPlan> Plan(const v1::FlowState& put);
   // The parsed list; the same object for the same text, as long as it is remembered.
   Result<std::shared_ptr<const Actions>> Parse(const std::string& text);
-  // Numbers of ports have another meaning now.
-  void Forget() { parsed_.clear(); }
+  // To be called when ports come or go: what is remembered has their numbers.
+  void Forget() { texts_.clear(); }
 
  private:
-  Result<void> PlanFor(const Port& port, const Match& match, uint32_t priority, FlowPlan& plan);
   Result<void> CheckOutputs(const Actions& actions) const;
   [[nodiscard]] Error NameOutput(Error error, const Actions& actions) const;
 
   const Ports& ports_;
   Groups& groups_;
-  std::unordered_map<std::string, std::shared_ptr<const Actions>> parsed_;
+  // Thousands of flows have few different action lists.
+  struct Text {
+    std::shared_ptr<const Actions> actions;
+    // By the object's file. None with a group: it would be held for nobody.
+    std::vector<std::pair<std::string, CompiledActions>> compiled;
+  };
+  Result<Text*> Find(const std::string& text);
+  Result<CompiledActions> Compile(const Port& port, Text& text);
+  Result<void> PlanFor(const Port& port, const Match& match, uint32_t priority, Text& text, FlowPlan& plan);
+
+  std::unordered_map<std::string, Text> texts_;
 };
 
 }  // namespace sluice::xdp

@@ -157,7 +157,7 @@ class FlowStore : public FlowTable::Listener {
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
   std::unordered_map<Ufid, uint32_t> by_ufid_;
-  std::vector<Queued> queue_;
+  std::vector<Queued> queue_;  // while it is not empty, no port comes or goes
   ParkedPuts parked_;
   uint64_t retried_at_ = 0;  // Reclaimer::called_back()
   std::deque<ToTell> to_tell_;

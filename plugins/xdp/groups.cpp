@@ -149,12 +149,22 @@ Result<void> Groups::SetPort(uint32_t number, uint32_t ifindex) {
     return Error{"table_full", "Port number " + std::to_string(number) + " is beyond the " + std::to_string(kMaxPort) +
                                    " that the XDP plugin has room for"};
   }
-  if (auto set = SetDevice(ports_.get(), number, ifindex); !set) return set;
-  if (auto set = SetFlood(number, ifindex); !set) {
-    bpf_map_delete_elem(ports_.get(), &number);
-    return set;
+  const uint32_t before = std::exchange(ifindex_[number], ifindex);
+  auto entered = Enter(number, ifindex);
+  if (entered) return entered;
+  if (before == 0) {
+    ClearPort(number);
+  } else {
+    ifindex_[number] = before;
+    (void)Enter(number, before);
   }
-  ifindex_[number] = ifindex;
+  return entered;
+}
+
+// Wherever it stands.
+Result<void> Groups::Enter(uint32_t number, uint32_t ifindex) {
+  if (auto set = SetDevice(ports_.get(), number, ifindex); !set) return set;
+  if (auto set = SetFlood(number, ifindex); !set) return set;
   for (const State::Slot& slot : state_->slots) {
     for (uint32_t i = 0; i < slot.ports.size(); ++i) {
       if (slot.ports[i] != number) continue;

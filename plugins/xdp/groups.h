@@ -41,6 +41,7 @@ class Groups {
   [[nodiscard]] int groups_fd() const;
 
   // Port `number` (1 to kMaxPort) is device `ifindex` from now on: as an output, in floods, and in every group with it.
+  // After an error it is what it was.
   Result<void> SetPort(uint32_t number, uint32_t ifindex);
   // Packets for it are counted as no_port and dropped from now on.
   void ClearPort(uint32_t number);
@@ -58,6 +59,7 @@ class Groups {
 
   explicit Groups(Reclaimer& reclaimer, Options options);
   Result<void> CreateMaps();
+  Result<void> Enter(uint32_t number, uint32_t ifindex);
   Result<void> SetFlood(uint32_t number, uint32_t ifindex);
   Result<void> GrowFlood(size_t ports);
   // Index of an empty group that has room for `ports`.

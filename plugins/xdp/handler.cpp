@@ -62,6 +62,7 @@ void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
 }
 
 void Handler::OnSynced(v1::FromPlugin& reply) {
+  planner_.Forget();
   // Packets must not meet a new program that some flows are not in yet.
   bool taking_over = false;
   ports_.ForEach([&](const Port& port) { taking_over |= port.IsTakingOver(); });
@@ -226,6 +227,7 @@ void Handler::OnReadable(int fd, v1::FromPlugin& out) {
 }
 
 void Handler::OnLinks(v1::FromPlugin& out) {
+  planner_.Forget();
   std::map<int, std::string> changed;
   const bool complete =
       parts_.links->Drain([&](const LinkMonitor::Event& event) { changed[event.ifindex] = event.name; });

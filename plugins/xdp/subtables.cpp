@@ -59,7 +59,12 @@ Subtables::Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares)
       tables_(SLUICE_MASK_SLOTS),
       position_(object.record_count()) {
   for (uint32_t slot = object.meta().max_masks; slot-- > 0;) unused_.push_back(slot);
-  StartRefill(target_spares_);
+  if (*outer_) StartRefill(target_spares_);
+}
+
+Result<void> Subtables::opened() const {
+  if (*outer_) return {};
+  return Error{"system", "There is no descriptor left for map subtables"};
 }
 
 void Subtables::StartRefill(size_t count) {
@@ -168,9 +173,10 @@ size_t Subtables::WriteMany(int map, std::span<const uint32_t> records, Error& e
   return written;
 }
 
+// For all that is known nothing keeps a key in for longer than a moment.
 void Subtables::Erase(int map, uint32_t record) {
   for (int i = 0; i < kTries; ++i) {
-    if (bpf_map_delete_elem(map, object_.records()[record].key) == 0 || !Passing(errno)) return;
+    if (bpf_map_delete_elem(map, object_.records()[record].key) == 0 || errno == ENOENT) return;
     std::this_thread::yield();
   }
 }
@@ -246,7 +252,14 @@ size_t Subtables::InsertMany(uint32_t slot, std::span<const uint32_t> records, E
   return inserted;
 }
 
+bool Subtables::Has(uint32_t record) const {
+  const auto& members = tables_[object_.records()[record].mask_slot].members;
+  const uint32_t position = position_[record];
+  return position < members.size() && members[position] == record;
+}
+
 Result<void> Subtables::Replace(uint32_t old, uint32_t record) {
+  if (!Has(old)) return Insert(record);
   Table& table = tables_[object_.records()[record].mask_slot];
   if (auto written = Write(table.map.get(), record); !written) return written;
   const uint32_t position = position_[old];
@@ -266,6 +279,7 @@ Result<void> Subtables::Replace(uint32_t old, uint32_t record) {
 }
 
 void Subtables::Remove(uint32_t record) {
+  if (!Has(record)) return;
   Table& table = tables_[object_.records()[record].mask_slot];
   const uint32_t position = position_[record];
   const uint32_t last = table.members.back();

@@ -21,6 +21,8 @@ namespace sluice::xdp {
 class Subtables {
  public:
   Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares);
+  // What the constructor could not do.
+  [[nodiscard]] Result<void> opened() const;
   Subtables(const Subtables&) = delete;
   Subtables& operator=(const Subtables&) = delete;
 
@@ -36,11 +38,12 @@ class Subtables {
   Result<void> Insert(uint32_t record);
   // Several of one slot, whose keys differ and are not in. Returns how many are in: the first ones.
   size_t InsertMany(uint32_t slot, std::span<const uint32_t> records, Error& error);
-  // `record` has the slot and key of `old`, which is in. Packets find one or the other.
+  // `record` has the slot and key of `old`. Packets find one or the other, if `old` is in.
   Result<void> Replace(uint32_t old, uint32_t record);
-  // Packets do not find it any more.
+  // Packets do not find it any more, if they did.
   void Remove(uint32_t record);
 
+  [[nodiscard]] bool Has(uint32_t record) const;
   [[nodiscard]] bool empty(uint32_t slot) const { return tables_[slot].members.empty(); }
   // Its map is being exchanged: not to be recycled.
   [[nodiscard]] bool busy(uint32_t slot) const { return tables_[slot].swapping; }

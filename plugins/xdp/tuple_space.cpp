@@ -340,18 +340,27 @@ Result<void> TupleSpace::Modify(FlowId id, const FlowSpec& flow) {
   return {};
 }
 
+// No memory to have the record's heir found in its place in one step, so in two: packets miss in between.
+void TupleSpace::ReplaceInTwo(uint32_t record) {
+  const uint32_t heir = infos_[record].next;
+  subtables_.Remove(record);
+  index_.Replace(record, heir);
+  if (auto entered = subtables_.Insert(heir); !entered) stranded_.push_back(heir);
+}
+
+void TupleSpace::BringBack() {
+  std::erase_if(stranded_, [this](uint32_t record) {
+    const bool still = index_.Find(records_[record]) == record && !subtables_.Has(record);
+    return !still || static_cast<bool>(subtables_.Insert(record));
+  });
+}
+
 void TupleSpace::Delete(FlowId id) {
   const Busy busy(*this);
   Flow& flow = flows_[id];
   const uint32_t record = flow.record;
   const uint32_t head = index_.Find(records_[record]);
-  if (auto done = Rechain(head, record, kNone); !done) {
-    // No memory to exchange the two in one step, so in two: packets miss in between.
-    const uint32_t heir = infos_[record].next;
-    subtables_.Remove(record);
-    index_.Erase(record);
-    if (auto entered = subtables_.Insert(heir); entered) index_.Insert(heir);
-  }
+  if (auto done = Rechain(head, record, kNone); !done) ReplaceInTwo(record);
   order_.Remove(records_[record].mask_slot, records_[record].priority);
   --live_;
   Kill(record);
@@ -403,8 +412,9 @@ Result<std::unique_ptr<FlowTable>> MakeFlowTable(Object& object, Reclaimer& recl
                                                  const FlowTableOptions& options) {
   auto clock = JiffiesClock::Make();
   if (!clock) return clock.error();
-  return std::unique_ptr<FlowTable>(
-      std::make_unique<TupleSpace>(object, reclaimer, listener, *std::move(clock), options));
+  auto table = std::make_unique<TupleSpace>(object, reclaimer, listener, *std::move(clock), options);
+  if (auto opened = table->opened(); !opened) return opened.error();
+  return std::unique_ptr<FlowTable>(std::move(table));
 }
 
 }  // namespace sluice::xdp

@@ -23,6 +23,8 @@ class TupleSpace final : public FlowTable {
   TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener, JiffiesClock clock,
              const FlowTableOptions& options);
   ~TupleSpace() override;
+  // What the constructor could not do.
+  [[nodiscard]] Result<void> opened() const { return subtables_.opened(); }
   TupleSpace(const TupleSpace&) = delete;
   TupleSpace& operator=(const TupleSpace&) = delete;
 
@@ -101,6 +103,8 @@ class TupleSpace final : public FlowTable {
   Result<void> Enter(uint32_t record, bool& outranks);
   Result<void> Rechain(uint32_t head, uint32_t remove, uint32_t add);
   std::vector<Result<FlowId>> PutAll(std::span<const FlowSpec> flows, Wait wait);
+  void ReplaceInTwo(uint32_t record);
+  void BringBack();
   void InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results);
   FlowId NewFlow(uint32_t record, uint64_t cookie);
   void FreeFlow(uint32_t id);
@@ -139,6 +143,7 @@ class TupleSpace final : public FlowTable {
   size_t reclaiming_ = 0;                                       // those whose grace period is under way
   std::vector<std::pair<uint64_t, FlowStatsDelta>> reclaimed_;  // to be told to the listener
   int busy_ = 0;
+  std::vector<uint32_t> stranded_;  // heads of chains that there was no memory for
   std::vector<uint32_t> chain_;
   std::vector<uint32_t> pending_in_;  // by slot: records of PutAll not inserted yet
   std::shared_ptr<int> alive_ = std::make_shared<int>();

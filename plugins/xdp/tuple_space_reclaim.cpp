@@ -95,7 +95,9 @@ void TupleSpace::ForEachChangedStats(const std::function<void(uint64_t cookie, c
     // A deleted flow's go with OnReclaimed.
     if (flows_[id].live && flows_[id].changed) report(flows_[id].cookie, TakeCounted(flows_[id]));
   }
-  if (!abandoned_) Tidy();
+  if (abandoned_) return;
+  BringBack();
+  Tidy();
 }
 
 void TupleSpace::ForEachRecord(const OnRecord& call) const {

@@ -46,4 +46,12 @@ struct UpcallOptions {
 };
 void Upcall(const UpcallOptions& options);
 
+// Flows a second into the table inside the plugin, and the time to read their statistics.
+struct TableOptions {
+  unsigned rounds = 5;
+  uint32_t flows = 1048576;  // of the large table; another has 65536
+  uint32_t masks = 16;
+};
+void Table(const TableOptions& options);
+
 }  // namespace sluice::bench

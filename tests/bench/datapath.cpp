@@ -47,7 +47,8 @@ Datapath::Datapath(const Options& options, unsigned ifindex) {
   std::vector<xdp::FlowSpec> flows;
   for (uint32_t flow = 0; flow < options.flows; ++flow) {
     auto match = OrThrow(xdp::CompileMatch(BenchMatch(flow, flow % options.masks), object_->key_layout()));
-    flows.push_back({match.key, match.mask, 0, OrThrow(xdp::CompileActions({Output{2}}, object_->meta(), *groups_)), flow});
+    flows.push_back(
+        {match.key, match.mask, 0, OrThrow(xdp::CompileActions({Output{2}}, object_->meta(), *groups_)), flow});
   }
   for (auto& id : table_->PutMany(flows)) OrThrow(std::move(id));
 }

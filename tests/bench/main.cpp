@@ -39,6 +39,13 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   upcall_command->add_flag("--match", upcall.match, "upcalls tell their match");
+  TableOptions table;
+  CLI::App* table_command = app.add_subcommand("table", "flows a second into the table inside the plugin, statistics");
+  table_command->add_option("--rounds", table.rounds)->capture_default_str();
+  table_command->add_option("--flows", table.flows, "of the large table")
+      ->check(CLI::Range(1, 1 << 24))
+      ->capture_default_str();
+  table_command->add_option("--masks", table.masks)->check(CLI::Range(1, 250))->capture_default_str();
   CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
   CLI11_PARSE(app, argc, argv);
   const bool all = all_command->parsed();
@@ -46,6 +53,7 @@ int Run(int argc, char** argv) {
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
   if (all || upcall_command->parsed()) Upcall(upcall);
+  if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
   if (all || forward_command->parsed()) Forward(forward);
   return 0;

@@ -111,6 +111,12 @@ v1::FromPlugin HandlerRig::Send() {
 }
 
 v1::FromPlugin HandlerRig::Wait() {
+  auto out = Next();
+  Take(out);
+  return out;
+}
+
+v1::FromPlugin HandlerRig::Next() {
   v1::FromPlugin out;
   if (std::exchange(woken_, false)) {
     handler_->OnWake(out);
@@ -119,12 +125,18 @@ v1::FromPlugin HandlerRig::Wait() {
     if (poll(&waiting, 1, 5000) != 1) throw std::runtime_error("the reclaimer has nothing more to say");
     handler_->OnReadable(reclaimer_->fd(), out);
   }
-  Take(out);
   return out;
 }
 
 void HandlerRig::WaitUntil(const std::function<bool()>& done) {
   while (!done()) Wait();
+}
+
+void HandlerRig::Drain() {
+  reclaimer_->Drain();
+  Tick();
+  while (woken_) Wait();
+  reclaimer_->Drain();
 }
 
 void HandlerRig::Tick() {

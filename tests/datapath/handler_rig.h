@@ -41,8 +41,13 @@ class HandlerRig {
 
   // The Reclaimer's callbacks that come next, and what the plugin says then.
   v1::FromPlugin Wait();
+  // The same, not taken in, for who counts by himself.
+  v1::FromPlugin Next();
+  [[nodiscard]] Handler& handler() { return *handler_; }
   // Until `done`; throws where nothing more comes.
   void WaitUntil(const std::function<bool()>& done);
+  // Nothing is under way any more.
+  void Drain();
   void Tick();
   void Stop(bool keep = false);
 
