@@ -247,6 +247,7 @@ TEST_F(CoreTest, ManyPacketsOutStandEachForItself) {
     packet.set_publisher("not looked at");
   }
   core->OnIngress("packet.outs", Encode(packets));
+  core->Turn();
   const auto changes = Changes("session");
   ASSERT_EQ(changes.size(), 2U);
   EXPECT_EQ(changes[0].packet_out().data(), std::string(60, '0'));
