@@ -42,7 +42,7 @@ struct Config {
   uint32_t queue_ingress = 100'000;
   uint32_t queue_control = 1'000;
   uint32_t queue_events = 10'000;
-  uint32_t queue_packets = 8'192;  // packet outs waiting for a plugin
+  uint32_t queue_packets = 16'384;  // packet outs waiting for a plugin
 
   uint32_t heartbeat_ms = 1'000;
   uint32_t silence_ms = 3'000;

@@ -20,7 +20,7 @@ namespace sluice::core {
 struct FeedLimits {
   uint32_t window = 8;                     // batches not acknowledged
   int batch = 256;                         // changes in one
-  size_t packets = 8192;                   // packet outs waiting
+  size_t packets = 16384;                  // packet outs waiting
   size_t packet_bytes = size_t{64} << 20;  // and of what size, all together
 };
 

@@ -173,30 +173,31 @@ class PluginSession::Impl {
       zmq::message_t frame;
       if (!socket_->recv(frame, zmq::recv_flags::dontwait)) return;
       if (frame.more()) continue;  // a delimiter, or an identity: the message is the last frame
-      batch_.Clear();
-      if (auto decoded = Decode(View(frame), batch_); !decoded) throw std::runtime_error(decoded.error().detail);
+      arena_.Reset();
+      batch_ = google::protobuf::Arena::CreateMessage<v1::ToPlugin>(&arena_);
+      if (auto decoded = Decode(View(frame), *batch_); !decoded) throw std::runtime_error(decoded.error().detail);
       Take();
     }
   }
 
   void Take() {
-    if (batch_.epoch() != epoch_) {
+    if (batch_->epoch() != epoch_) {
       const bool first = epoch_.empty();
-      epoch_ = batch_.epoch();
+      epoch_ = batch_->epoch();
       if (!first) {
         handler_.OnResync();
         SendHello();
       }
-    } else if (batch_.resync()) {
+    } else if (batch_->resync()) {
       handler_.OnResync();
     }
     v1::FromPlugin reply;
-    if (batch_.changes_size() != 0 || batch_.synced()) handler_.OnBatch(batch_, reply);
-    reply.set_ack(batch_.batch());
+    if (batch_->changes_size() != 0 || batch_->synced()) handler_.OnBatch(*batch_, reply);
+    reply.set_ack(batch_->batch());
     Queue(reply);
-    if (!batch_.stop()) return;
+    if (!batch_->stop()) return;
     v1::FromPlugin last;
-    handler_.OnStop(batch_.keep(), last);
+    handler_.OnStop(batch_->keep(), last);
     Queue(last);
     while (woken_.exchange(false)) OnWake();
     stopped_ = true;
@@ -258,7 +259,9 @@ class PluginSession::Impl {
   Clock::time_point next_beat_;
   std::deque<std::string> outbox_;
   std::vector<zmq::pollitem_t> items_;
-  v1::ToPlugin batch_;
+  // On an arena: a batch is some hundred small messages that come and go together.
+  google::protobuf::Arena arena_;
+  v1::ToPlugin* batch_ = nullptr;
   v1::FromPlugin said_;  // of OnReadable, kept for what it has allocated
 
   std::thread thread_;

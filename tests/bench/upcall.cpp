@@ -39,7 +39,7 @@ constexpr Hop kHops[] = {
 
 void PrintHops(const UpcallCounts& counts) {
   std::printf("%-34s %12s %10s   %s\n", "", "packets", "of sent", "counted by");
-  std::printf("%-34s %12" PRIu64 " %9.3f%%   %s\n", "sent by the generator", counts.sent, 100.0, "BPF_PROG_TEST_RUN");
+  std::printf("%-34s %12" PRIu64 " %9.3f%%   %s\n", "sent by the generator", counts.sent, 100.0, "the generator");
   for (const Hop& hop : kHops) {
     const uint64_t count = counts.*hop.count;
     std::printf("%-34s %12" PRIu64 " %9.3f%%   %s\n", hop.what, count,
@@ -64,14 +64,14 @@ void Upcall(const UpcallOptions& options) {
   cases.push_back({"AF_XDP receive alone, offered all", [&] { return rig.ReceiveAlone(); }, {}});
   cases.push_back({"up and out, offered --rate",
                    [&] {
-                     const UpcallCounts counts = rig.Run(options.rate);
+                     const UpcallCounts counts = rig.Run();
                      paced = paced + counts;
                      return counts.ArrivedPerSecond();
                    },
                    {}});
   cases.push_back({"up and out, offered all",
                    [&] {
-                     const UpcallCounts counts = rig.Run(0, &latencies);
+                     const UpcallCounts counts = rig.Run(&latencies);
                      stormed = stormed + counts;
                      return counts.ArrivedPerSecond();
                    },

@@ -15,6 +15,7 @@
 #include "af_xdp.h"
 #include "bench/bench_flows.h"
 #include "object.h"
+#include "packet_sender.h"
 #include "sluice/flow_text.h"
 
 namespace sluice::bench {
@@ -23,7 +24,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 constexpr auto kPatience = std::chrono::seconds(10);
-constexpr uint32_t kBurst = 256;  // of a paced generator
+constexpr uint32_t kBurst = 128;        // of a paced generator
+constexpr double kFloodRate = 1000000;  // packets a second that a sample of seconds is made of
 
 std::string PortArgument(const std::string& name, const UpcallOptions& options) {
   return name + "=xdp:upcall_rate=0,upcall_match=" + (options.match ? "yes" : "no");
@@ -34,7 +36,7 @@ void Attach(unsigned ifindex, int program_fd) {
   if (failed != 0) throw std::runtime_error(std::string("attaching XDP: ") + std::strerror(-failed));
 }
 
-void SendBurst(int program_fd, uint32_t packets) {
+void SendRun(int program_fd, uint32_t packets) {
   reference::Bytes frame = BenchFrame();
   LIBBPF_OPTS(bpf_test_run_opts, run);
   run.data_in = frame.data();
@@ -174,20 +176,34 @@ UpcallRig::UpcallRig(const UpcallOptions& options)
 
 UpcallRig::~UpcallRig() = default;
 
-// How many were sent, and in what time.
-uint64_t UpcallRig::Generate(const Baseline& generator, uint32_t rate, double* seconds) const {
-  const int program = generator.ProgramFd("bench_send");
+// All that the kernel makes, in one test run: each run waits for the pages of the one before, so that a paced generator
+// of many short ones would make little.
+uint64_t UpcallRig::Flood(const Baseline& generator, double* seconds) const {
+  const auto packets = static_cast<uint32_t>(options_.seconds * kFloodRate);
+  const auto start = Clock::now();
+  SendRun(generator.ProgramFd("bench_send"), packets);
+  *seconds = std::chrono::duration<double>(Clock::now() - start).count();
+  return packets;
+}
+
+// By a packet socket, which costs some more a packet, and keeps a rate.
+uint64_t UpcallRig::Pace(unsigned ifindex, double* seconds) const {
+  auto sender = OrThrow(xdp::PacketSender::Open());
+  reference::Bytes frame = BenchFrame();
   const auto start = Clock::now();
   const auto end = start + std::chrono::duration<double>(options_.seconds);
   uint64_t sent = 0;
   auto now = start;
   for (; now < end; now = Clock::now()) {
-    const uint32_t burst = rate == 0 ? 8 * kBurst : kBurst;
-    SendBurst(program, burst);
-    sent += burst;
-    if (rate != 0) {
-      std::this_thread::sleep_until(start + std::chrono::duration<double>(static_cast<double>(sent) / rate));
+    for (uint32_t i = 0; i < kBurst; ++i) {
+      const auto flow = static_cast<uint16_t>((sent + i) % options_.flows);
+      std::memcpy(frame.data() + 34, &flow, sizeof(flow));  // the UDP source port
+      sender.Queue(static_cast<int>(ifindex), frame);
     }
+    const auto outcome = sender.Flush();
+    if (outcome.sent == 0) throw std::runtime_error(std::string("sending frames: ") + std::strerror(outcome.error));
+    sent += outcome.sent;
+    std::this_thread::sleep_until(start + std::chrono::duration<double>(static_cast<double>(sent) / options_.rate));
   }
   *seconds = std::chrono::duration<double>(now - start).count();
   return sent;
@@ -245,7 +261,7 @@ UpcallCounts UpcallRig::Settled(const UpcallCounts& before) const {
   return out;
 }
 
-UpcallCounts UpcallRig::Run(uint32_t rate, std::vector<double>* latencies) {
+UpcallCounts UpcallRig::Run(std::vector<double>* latencies) {
   const UpcallCounts before = Read();
   uint64_t sent = 0;
   uint64_t in_time = 0;
@@ -255,7 +271,7 @@ UpcallCounts UpcallRig::Run(uint32_t rate, std::vector<double>* latencies) {
   if (latencies != nullptr) puts = std::make_unique<Task>([&] { PutFlows(stop, *latencies); });
   hosts_.Do([&] {
     const uint64_t start = source_->Received();
-    sent = Generate(*source_, rate, &seconds);
+    sent = latencies != nullptr ? Flood(*source_, &seconds) : Pace(hosts_.IfIndex("host1"), &seconds);
     in_time = source_->Received() - start;
   });
   stop = true;
@@ -272,8 +288,9 @@ void UpcallRig::PutFlows(const std::atomic<bool>& stop, std::vector<double>& lat
   settings.endpoint = endpoints_.ingress;
   settings.name = "flows";
   Publisher publisher = OrThrow(Publisher::Connect(settings));
-  Monitor monitor = OrThrow(Monitor::Open({.endpoints = endpoints_, .topics = {"flow.offload"}}));
+  Monitor monitor = OrThrow(Monitor::Open({.endpoints = endpoints_, .topics = {"flow.offload", "heartbeat"}}));
   OrThrow(publisher.WaitReady());
+  if (!monitor.Next(kPatience)) throw std::runtime_error("no heartbeat in 10 s");
   const auto installed = [&]() -> int64_t {
     const auto deadline = Clock::now() + kPatience;
     while (Clock::now() < deadline) {
@@ -320,7 +337,7 @@ double UpcallRig::ReceiveAlone() {
     }
   });
   double seconds = 0;
-  hosts_.Do([&] { Generate(*alone_, 0, &seconds); });
+  hosts_.Do([&] { Flood(*alone_, &seconds); });
   stop = true;
   receiver.Join();
   switch_.Do([&] { Attach(switch_.IfIndex("port3"), -1); });

@@ -41,16 +41,17 @@ class UpcallRig {
   UpcallRig(const UpcallRig&) = delete;
   UpcallRig& operator=(const UpcallRig&) = delete;
 
-  // Offers `rate` packets a second (0: as many as the generator makes) and waits until the chain is empty. With
-  // `latencies`: flows are put meanwhile, one after the other, and how long each took is added, in us.
-  UpcallCounts Run(uint32_t rate, std::vector<double>* latencies = nullptr);
+  // Offers packets at the options' rate and waits until the chain is empty. With `latencies`: as many as the kernel
+  // makes; flows are put meanwhile, one after the other, and how long each took is added, in us.
+  UpcallCounts Run(std::vector<double>* latencies = nullptr);
   // Packets a second that an AF_XDP socket of its own takes, with nothing behind.
   double ReceiveAlone();
 
  private:
   class Controller;
 
-  uint64_t Generate(const Baseline& generator, uint32_t rate, double* seconds) const;
+  uint64_t Flood(const Baseline& generator, double* seconds) const;
+  uint64_t Pace(unsigned ifindex, double* seconds) const;
   [[nodiscard]] UpcallCounts Read() const;
   UpcallCounts Settled(const UpcallCounts& before) const;
   void PutFlows(const std::atomic<bool>& stop, std::vector<double>& latencies);

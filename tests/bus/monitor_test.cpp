@@ -321,8 +321,8 @@ TEST_F(MonitorTest, UpcallsComeAMessageAtATimeAndGapsShow) {
   FakeCore core(dir_.path());
   auto opened = Monitor::Open({.endpoints = EndpointsIn(dir_.path()),
                                .topics = {"upcall", "flow.", "heartbeat"},
-                               .resync_interval = std::chrono::milliseconds(1),
-                               .whole_upcalls = true});
+                               .whole_upcalls = true,
+                               .resync_interval = std::chrono::milliseconds(1)});
   ASSERT_TRUE(opened);
   ASSERT_TRUE(UntilA<EventReceived>(*opened));  // the heartbeat: the subscription is in force
   v1::Events message;

@@ -84,7 +84,8 @@ class Upcalls : public testing::Test {
     return daemon_->Ask(request).status();
   }
   [[nodiscard]] v1::Port Port(const std::string& name) const {
-    for (const auto& port : Status().ports()) {
+    const v1::Status status = Status();
+    for (const auto& port : status.ports()) {
       if (port.name() == name) return port;
     }
     return {};
@@ -121,6 +122,7 @@ class Upcalls : public testing::Test {
         ++next[read.flow];
       }
     }
+    EXPECT_FALSE(out_->Receive(std::chrono::milliseconds(100))) << "more came than was sent";
   }
 
   std::unique_ptr<Netns> here_, hosts_;
