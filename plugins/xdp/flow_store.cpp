@@ -89,7 +89,7 @@ Result<FlowSpec> FlowStore::Compile(const v1::FlowState& put, std::vector<uint64
   }
   auto steps = CompileText(put.actions());
   if (!steps) return steps.error();
-  return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps), 0};
+  return FlowSpec{compiled->key, compiled->mask, put.priority(), std::move(*steps)};
 }
 
 void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& reply) {
@@ -161,6 +161,9 @@ void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
     } else {
       specs.push_back(queue_[i].spec);
     }
+    const auto& old = queue_[i].old;
+    specs.back().replaces =
+        std::any_of(old.begin(), old.end(), [&](const Placement& one) { return one.port == port.serial(); });
   }
   const auto results = port.table().TryPutMany(specs);
   for (size_t i = 0; i < queued.size(); ++i) {

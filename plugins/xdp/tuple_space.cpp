@@ -172,7 +172,7 @@ void TupleSpace::GiveBack(uint32_t slot) {
 
 // The flow's record, whole but dead. Counts the flow.
 Result<uint32_t> TupleSpace::Prepare(const FlowSpec& flow, Wait wait) {
-  if (live_ >= object_.options().max_flows) {
+  if (live_ >= object_.options().max_flows && !flow.replaces) {
     return Error{"table_full", "The port has " + std::to_string(live_) + " flows, which is its max_flows"};
   }
   auto slot = SlotOf(flow.mask, wait);
