@@ -150,11 +150,13 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
   const uint64_t now = MonotonicNs();
   auto queue = std::exchange(queue_, {});
   for (Queued& put : queue) Conclude(put, now, reply);
+  queue.clear();
+  if (queue_.empty()) queue_.swap(queue);  // its memory is wanted again at once
 }
 
 void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
-  std::vector<FlowSpec> specs;
-  specs.reserve(queued.size());
+  std::vector<FlowSpec>& specs = specs_;
+  specs.clear();
   for (const size_t i : queued) {
     if (queue_[i].targets.size() == 1) {
       specs.push_back(std::move(queue_[i].spec));
