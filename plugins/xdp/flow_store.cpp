@@ -156,7 +156,6 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
 
 void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
   std::vector<FlowSpec>& specs = specs_;
-  specs.clear();
   for (const size_t i : queued) {
     if (queue_[i].targets.size() == 1) {
       specs.push_back(std::move(queue_[i].spec));
@@ -168,6 +167,7 @@ void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
         std::any_of(old.begin(), old.end(), [&](const Placement& one) { return one.port == port.serial(); });
   }
   const auto results = port.table().TryPutMany(specs);
+  specs.clear();  // they may hold groups
   for (size_t i = 0; i < queued.size(); ++i) {
     Queued& put = queue_[queued[i]];
     if (results[i]) {
