@@ -99,17 +99,22 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
   const uint64_t now = MonotonicNs();
   auto queue = std::exchange(queue_, {});
   for (Queued& put : queue) Conclude(put, now, reply);
+  queue.clear();
+  if (queue_.empty()) queue_.swap(queue);  // its memory is wanted again at once
 }
 
 void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
-  std::vector<FlowSpec> specs;
-  specs.reserve(queued.size());
+  std::vector<FlowSpec>& specs = specs_;
   for (const size_t i : queued) {
     for (auto& target : queue_[i].plan.targets) {
       if (target.port == port.serial()) specs.push_back(std::move(target.spec));
     }
+    const auto& old = queue_[i].old;
+    specs.back().replaces =
+        std::any_of(old.begin(), old.end(), [&](const Placement& one) { return one.port == port.serial(); });
   }
   const auto results = port.table().TryPutMany(specs);
+  specs.clear();  // they may hold groups
   for (size_t i = 0; i < queued.size(); ++i) {
     Queued& put = queue_[queued[i]];
     if (results[i]) {

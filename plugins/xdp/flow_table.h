@@ -35,7 +35,8 @@ struct FlowSpec {
   KeyWords mask{};
   uint32_t priority = 0;
   CompiledActions actions;
-  uint64_t cookie = 0;  // the caller's name for the flow in callbacks
+  uint64_t cookie = 0;    // the caller's name for the flow in callbacks
+  bool replaces = false;  // another flow is deleted as soon as this one is in: a full table takes it
 };
 
 class FlowTable {

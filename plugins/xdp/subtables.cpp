@@ -56,6 +56,7 @@ Subtables::Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares)
       first_room_(std::min(object.options().subtable_entries, object.record_count())),
       last_room_(object.record_count()),
       outer_(std::make_shared<UniqueFd>(fcntl(object.MapFd("subtables"), F_DUPFD_CLOEXEC, 3))),
+      open_error_(*outer_ ? 0 : errno),
       tables_(SLUICE_MASK_SLOTS),
       position_(object.record_count()) {
   for (uint32_t slot = object.meta().max_masks; slot-- > 0;) unused_.push_back(slot);
@@ -64,7 +65,7 @@ Subtables::Subtables(Object& object, Reclaimer& reclaimer, uint32_t spares)
 
 Result<void> Subtables::opened() const {
   if (*outer_) return {};
-  return Error{"system", "There is no descriptor left for map subtables"};
+  return SystemError("A second descriptor of map subtables", open_error_);
 }
 
 void Subtables::StartRefill(size_t count) {

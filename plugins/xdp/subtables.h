@@ -85,9 +85,10 @@ class Subtables {
   uint32_t first_room_;
   uint32_t last_room_;
   std::shared_ptr<UniqueFd> outer_;  // its own: the reclaimer's thread may be at it when the object goes
-  std::vector<Table> tables_;        // by slot
-  std::vector<uint32_t> unused_;     // slots without a subtable that could be used
-  std::vector<uint32_t> spares_;     // slots whose subtable is empty and known to the kernel
+  int open_error_;
+  std::vector<Table> tables_;     // by slot
+  std::vector<uint32_t> unused_;  // slots without a subtable that could be used
+  std::vector<uint32_t> spares_;  // slots whose subtable is empty and known to the kernel
   bool refilling_ = false;
   bool awaited_ = false;                   // somebody was told to come again when there are spares
   std::vector<uint32_t> full_successors_;  // slots whose successors have all members, and wait for an exchange

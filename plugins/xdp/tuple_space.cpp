@@ -147,9 +147,10 @@ Result<uint32_t> TupleSpace::SlotOf(const KeyWords& mask, Wait wait) {
 }
 
 // All that entering one more record under the slot may wait for is there.
-Result<void> TupleSpace::CanEnterNow(uint32_t slot, uint32_t priority) {
-  if (!HasFreeRecord() && (!retiring_.empty() || reclaiming_ > 0)) return NotYet("A record");
-  if (!order_.CanAddNow(slot, priority)) return NotYet("The order of the masks");
+Result<void> TupleSpace::CanEnterNow(uint32_t slot, const FlowSpec& flow) {
+  const bool more_come = flow.replaces || !retiring_.empty() || reclaiming_ > 0;
+  if (!HasFreeRecord() && more_come) return NotYet("A record");
+  if (!order_.CanAddNow(slot, flow.priority)) return NotYet("The order of the masks");
   auto room = subtables_.HasRoom(slot, pending_in_[slot] + 1);
   if (!room) return room.error();
   return *room ? Result<void>() : NotYet("Room under a mask");
@@ -164,13 +165,13 @@ void TupleSpace::GiveBack(uint32_t slot) {
 
 // The flow's record, whole but dead. Counts the flow.
 Result<uint32_t> TupleSpace::Prepare(const FlowSpec& flow, Wait wait) {
-  if (live_ >= object_.options().max_flows) {
+  if (live_ >= object_.options().max_flows && !flow.replaces) {
     return Error{"table_full", "The port has " + std::to_string(live_) + " flows, which is its max_flows"};
   }
   auto slot = SlotOf(flow.mask, wait);
   if (!slot) return slot;
   if (wait == Wait::kForbidden) {
-    if (auto can = CanEnterNow(*slot, flow.priority); !can) {
+    if (auto can = CanEnterNow(*slot, flow); !can) {
       GiveBack(*slot);
       return can.error();
     }

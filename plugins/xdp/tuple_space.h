@@ -93,7 +93,7 @@ class TupleSpace final : public FlowTable {
 
   Result<uint32_t> SlotOf(const KeyWords& mask, Wait wait);
   [[nodiscard]] bool HasFreeRecord() const { return never_used_ < infos_.size() || !free_records_.empty(); }
-  Result<void> CanEnterNow(uint32_t slot, uint32_t priority);
+  Result<void> CanEnterNow(uint32_t slot, const FlowSpec& flow);
   void GiveBack(uint32_t slot);
   Result<uint32_t> NewRecord();
   Result<uint32_t> WriteRecord(uint32_t slot, const KeyWords& key, uint32_t priority, const CompiledActions& actions);

@@ -34,10 +34,11 @@ class Parking : public testing::Test {
   void SetUp() override {
     if (const auto why = test::WhyNoKernelTests(); !why.empty()) GTEST_SKIP() << why;
   }
-  static void With(unsigned ports, const std::function<void(HandlerRig&)>& body) {
+  static void With(unsigned ports, const std::function<void(HandlerRig&)>& body,
+                   const std::map<std::string, std::string>& options = {}) {
     const test::Netns netns;
     netns.Do([&] {
-      HandlerRig rig(netns, ports);
+      HandlerRig rig(netns, ports, options);
       body(rig);
     });
   }
@@ -125,6 +126,30 @@ TEST_F(Parking, MoreMasksThanTheLimitAreRefusedByName) {
     ExpectInstalled(rig, again);
     EXPECT_EQ(Served(rig, 255), 9);
   });
+}
+
+// With few records in reserve, most have to wait for those of the flows that they replace.
+TEST_F(Parking, FullTableTakesChangesAndRefusesMore) {
+  With(1,
+       [](HandlerRig& rig) {
+         for (uint32_t i = 0; i < 1000; ++i) rig.Put(i, Match(i, 0), PushVid(1 + i));
+         rig.Send();
+         const uint64_t first = rig.Put(0, Match(0, 0), PushVid(2000), 0, 2);
+         for (uint32_t i = 1; i < 1000; ++i) rig.Put(i, Match(i, 0), PushVid(2000 + i), 0, 2);
+         const uint64_t more = rig.Put(1000, Match(1000, 0), PushVid(1));
+         rig.Send();
+         rig.WaitUntil([&] { return rig.verdicts.size() == 2001; });
+         for (uint32_t i = 0; i < 1000; ++i) ExpectInstalled(rig, first + i);
+         ExpectRefused(rig, more, "table_full");
+         EXPECT_NE(rig.verdicts[more].detail().find("max_flows"), std::string::npos);
+         for (uint32_t i = 0; i < 1000; ++i) ASSERT_EQ(Served(rig, i), 2000 + i);
+         rig.Delete(7, 2);
+         const uint64_t again = rig.Put(1000, Match(1000, 0), PushVid(1));
+         rig.Send();
+         rig.WaitUntil([&] { return rig.verdicts.contains(again); });
+         ExpectInstalled(rig, again);
+       },
+       {{"max_flows", "1000"}});
 }
 
 TEST_F(Parking, OldFlowStaysUntilTheNewOneIsIn) {

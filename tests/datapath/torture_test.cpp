@@ -208,5 +208,47 @@ TEST(TableTorture, ChangedFlowIsNeverMissedNorAnothersRecordRun) {
   EXPECT_EQ(rig.Grown(SLUICE_COUNT_drop), 0);
 }
 
+// One flow changed in actions and priority, again and again, above and below a wide one, under traffic from the cache
+// and from the table. Both edits of its actions say which version it was: of two versions they would differ.
+TEST(TableTorture, ModifiedInPlaceWithoutAMissOrAMixture) {
+  constexpr uint32_t kChanges = 10000;
+  ObjectOptions options;
+  options.miss_policy = SLUICE_MISS_PASS;
+  options.cache_entries = 64;
+  TableRig rig(options);
+  rig.Put("eth_type(0x0800),ipv4(dst=10.0.0.0/8)", "push_vlan(vid=4000,pcp=0),push_vlan(vid=4000,pcp=0),1", 100);
+  const auto version = [&](uint32_t change) {
+    const std::string push = "push_vlan(vid=" + std::to_string(1 + change % 3000) + ",pcp=0),";
+    return rig.Spec("eth_type(0x0800),ipv4(dst=10.0.0.2)", push + push + "1", change % 3 == 0 ? 50 : 100 + change % 7);
+  };
+  const auto id = rig.table->Put(version(1));
+  ASSERT_TRUE(id);
+
+  std::atomic<bool> stop{false};
+  std::atomic<uint64_t> packets{0};
+  std::atomic<uint64_t> wrong{0};
+  std::thread reader([&] {
+    for (uint32_t i = 0; !stop; ++i) {
+      // Every other packet to somebody else, who has the wide flow, in the few places of the cache.
+      const Ran ran = RunProgram(rig.object->program_fd(), UdpFrame(i % 2 == 0 ? 0x0a000002 : 0x0a000100 + i % 512));
+      const Bytes& frame = ran.frame;
+      const bool ours = ran.verdict == XDP_REDIRECT && frame.size() == 72 && frame[12] == 0x81 && frame[16] == 0x81 &&
+                        frame[14] == frame[18] && frame[15] == frame[19];
+      if (!ours) ++wrong;
+      ++packets;
+    }
+  });
+  for (uint32_t change = 2; change < 2 + kChanges; ++change) {
+    const auto changed = rig.table->Modify(*id, version(change));
+    ASSERT_TRUE(changed) << changed.error().detail;
+    rig.reclaimer->Poll();
+  }
+  while (packets < 1000) std::this_thread::yield();
+  stop = true;
+  reader.join();
+  EXPECT_EQ(wrong, 0) << "of " << packets;
+  EXPECT_EQ(rig.Grown(SLUICE_COUNT_miss), 0);
+}
+
 }  // namespace
 }  // namespace sluice::xdp

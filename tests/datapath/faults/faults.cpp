@@ -17,12 +17,14 @@ namespace {
 std::atomic<bool> armed{false};
 std::atomic<unsigned> left{0};
 std::atomic<int> with_error{0};
+std::atomic<bool> again{false};
 std::atomic<const char*> struck{nullptr};
 
 // 0, or the error with which this call is to fail.
 int Fault(const char* call) {
-  if (!armed || left.fetch_sub(1) != 1) return 0;
-  armed = false;
+  if (!armed) return 0;
+  if (struck == nullptr && left.fetch_sub(1) != 1) return 0;
+  armed = static_cast<bool>(again) && struck == nullptr;
   struck = call;
   errno = with_error;
   return with_error;
@@ -32,8 +34,9 @@ int Fault(const char* call) {
 
 namespace sluice::test {
 
-void FailCall(unsigned nth, int error) {
+void FailCall(unsigned nth, int error, bool twice) {
   struck = nullptr;
+  again = twice;
   with_error = error;
   left = nth;
   armed = true;

@@ -7,8 +7,9 @@
 
 namespace sluice::test {
 
-// From now on the `nth` (from 1) of the calls that are wrapped, by any thread, fails with `error` and does nothing.
-void FailCall(unsigned nth, int error);
+// From now on the `nth` (from 1) of the calls that are wrapped, by any thread, and the next one if `twice`,
+// fails with `error` and does nothing.
+void FailCall(unsigned nth, int error, bool twice = false);
 // No call fails any more. The name of the one that did; empty: there were fewer.
 std::string StopFailing();
 

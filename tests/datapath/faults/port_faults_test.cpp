@@ -63,9 +63,16 @@ TEST_F(PortFaults, PortIsOpenedOrLeftAsItWas) {
         EXPECT_EQ(rig.verdicts[flow].reason(), "no_such_port");
         EXPECT_EQ(add().state(), "up");
       }
-      const uint64_t flow = rig.Put(1, "in_port(1)", "p1");
+      // The reserve of masks may be what failed: the first who needs it is told.
+      uint64_t flow = rig.Put(1, "in_port(1)", "p1");
       rig.Send();
       rig.WaitUntil([&] { return rig.verdicts.contains(flow); });
+      if (rig.verdicts[flow].state() != v1::INSTALLED) {
+        EXPECT_NE(rig.verdicts[flow].detail().find("annot allocate memory"), std::string::npos);
+        flow = rig.Put(1, "in_port(1)", "p1");
+        rig.Send();
+        rig.WaitUntil([&] { return rig.verdicts.contains(flow); });
+      }
       EXPECT_EQ(rig.verdicts[flow].state(), v1::INSTALLED) << rig.verdicts[flow].detail();
       remove();
       EXPECT_EQ(OpenFiles(), files);
@@ -92,8 +99,8 @@ TEST_F(PortFaults, FlowOfEveryPortIsInAllOrInNone) {
     const std::vector<std::optional<uint16_t>> all(3, 5);
     unsigned failures = 0;
     for (unsigned nth = 1;; ++nth) {
-      // EPERM is not tried again as a passing lack of memory is.
-      test::FailCall(nth, EPERM);
+      // Twice: what does not go in as a batch is tried one by one. EPERM is no passing lack of memory.
+      test::FailCall(nth, EPERM, true);
       const uint64_t put = rig.Put(1, "eth_type(0x0800),ipv4(dst=10.1.0.1)", "push_vlan(vid=5,pcp=0),p1");
       rig.Send();
       rig.WaitUntil([&] { return rig.verdicts.contains(put); });
