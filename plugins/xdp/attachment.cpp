@@ -173,10 +173,7 @@ Mode ParseMode(const std::string& text) {
 }
 
 Result<Attachment> Attachment::Attach(const Device& device, int program_fd, Mode mode, std::string* native_refusal) {
-  if (device.program_id != 0) {
-    return Error{"busy", device.name + " has an XDP program already: " + DescribeProgram(device.program_id) + ", in " +
-                             device.program_mode + " mode; it is left alone (`--option replace=yes` has it replaced)"};
-  }
+  if (device.program_id != 0) return Busy(device);
   const Mode first = mode == Mode::kAuto ? Mode::kNative : mode;
   int error = EOPNOTSUPP;
   if (DriverHas(device, first)) {
@@ -192,6 +189,11 @@ Result<Attachment> Attachment::Attach(const Device& device, int program_fd, Mode
   return Attach(device, program_fd, Mode::kGeneric, nullptr);
 }
 
+Error Attachment::Busy(const Device& device) {
+  return Error{"busy", device.name + " has an XDP program already: " + DescribeProgram(device.program_id) + ", in " +
+                           device.program_mode + " mode; it is left alone (`--option replace=yes` has it replaced)"};
+}
+
 Result<Attachment> Attachment::FromPin(const std::string& path, const Device& device) {
   UniqueFd link(bpf_obj_get(path.c_str()));
   if (!link) return SystemErrorNeeding("opening the kept " + path, errno, {kCapBpf});
@@ -202,6 +204,12 @@ Result<Attachment> Attachment::FromPin(const std::string& path, const Device& de
     return Error{"no_such_device", path + " is not attached to " + device.name};
   }
   return Attachment(std::move(link), ParseMode(device.program_mode));
+}
+
+bool Attachment::IsLost() const {
+  bpf_link_info info{};
+  uint32_t size = sizeof(info);
+  return bpf_obj_get_info_by_fd(link_.get(), &info, &size) == 0 && info.xdp.ifindex == 0;
 }
 
 Result<void> Attachment::Pin(const std::string& path) const {

@@ -49,6 +49,8 @@ class Attachment {
   // says it does not have is not tried. Never returns one in mode kAuto. `*native_refusal`, where not null, is set to
   // why mode auto fell back to generic.
   static Result<Attachment> Attach(const Device& device, int program_fd, Mode mode, std::string* native_refusal);
+  // What Attach says of a device that has a program.
+  static Error Busy(const Device& device);
   // From where Pin left it. "no_such_device" if it is not on `device` any more.
   static Result<Attachment> FromPin(const std::string& path, const Device& device);
 
@@ -56,6 +58,8 @@ class Attachment {
   Attachment& operator=(Attachment&&) = default;
 
   [[nodiscard]] Mode mode() const { return mode_; }
+  // Somebody detached it, of which the kernel sends no word.
+  [[nodiscard]] bool IsLost() const;
   // Lets it outlive us, in bpffs.
   [[nodiscard]] Result<void> Pin(const std::string& path) const;
   // Puts another program in the place of the present one: packets meet the one or the other, and none meets neither.

@@ -7,6 +7,7 @@
 #include <linux/rtnetlink.h>
 #include <net/if.h>
 
+#include <algorithm>
 #include <iterator>
 
 #include "ethtool.h"
@@ -117,6 +118,26 @@ Result<Device> QueryDevice(const std::string& name) {
 }
 
 Result<Device> QueryDevice(int ifindex) { return Query(ifindex, {}); }
+
+uint64_t ReadDropped(int ifindex) {
+  uint64_t dropped = 0;
+  auto socket = NetlinkSocket::Open(NETLINK_ROUTE);
+  if (!socket) return 0;
+  NetlinkRequest request(RTM_GETSTATS, 0);
+  if_stats_msg header{};
+  header.ifindex = static_cast<uint32_t>(ifindex);
+  header.filter_mask = IFLA_STATS_FILTER_BIT(IFLA_STATS_LINK_64);
+  request.Header(header);
+  socket->Talk(std::move(request), [&](const nlmsghdr& message) {
+    if (message.nlmsg_type != RTM_NEWSTATS) return;
+    const auto found = NetlinkAttributes(message, sizeof(if_stats_msg)).Find(IFLA_STATS_LINK_64);
+    rtnl_link_stats64 stats{};
+    if (!found) return;
+    std::memcpy(&stats, found->data(), std::min(found->size(), sizeof(stats)));
+    dropped = stats.rx_dropped + stats.tx_dropped;
+  });
+  return dropped;
+}
 
 std::string DescribeProgram(uint32_t program_id) {
   std::string id = "id " + std::to_string(program_id);

@@ -47,6 +47,10 @@ struct Device {
 Result<Device> QueryDevice(const std::string& name);
 Result<Device> QueryDevice(int ifindex);
 
+// Packets that the kernel's statistics of the device call dropped, of both directions, since it was made: with a veth
+// those, too, that XDP could not redirect, as they were too large for where they were to go.
+uint64_t ReadDropped(int ifindex);
+
 // "'xdp_dispatcher' (id 12)".
 std::string DescribeProgram(uint32_t program_id);
 

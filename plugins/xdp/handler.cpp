@@ -184,6 +184,8 @@ void Handler::OnTick(v1::FromPlugin& out) {
     parts_.log(SLUICE_LOG_WARN, std::to_string(packet_out_failures_) + " packets out failed in the last second");
   }
   packet_out_failures_ = 0;
+  planner_.Forget();
+  ports_.OnTick(out);
   GoOn(out, true);
   ports_.ReportCounters(out);
   if (!flows_.HasMoreToTell()) flows_.CollectStats();

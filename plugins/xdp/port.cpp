@@ -114,12 +114,21 @@ Result<std::unique_ptr<Port>> Port::Open(const PortContext& context, const std::
   auto device = QueryDevice(name);
   if (!device) return device.error();
   port->device_ = std::move(*device);
-  for (const auto step : {&Port::Load, &Port::OpenSockets, &Port::Attach, &Port::BecomeOutput}) {
+  port->dropped_before_ = ReadDropped(port->device_.ifindex);
+  for (const auto step : {&Port::CheckFree, &Port::Load, &Port::OpenSockets, &Port::Attach, &Port::BecomeOutput}) {
     const auto done = (*port.*step)();
     if (!done) return done.error();
   }
   port->Prepare();
   return port;
+}
+
+// First of all: somebody with a program on the device may have its queues, too, and be named for these only.
+Result<void> Port::CheckFree() {
+  const auto* kept = context_.kept.Find(name_, device_.ifindex);
+  const bool ours = kept != nullptr && kept->pinned;
+  if (device_.program_id == 0 || settings_.replace || ours) return {};
+  return Attachment::Busy(device_);
 }
 
 Result<void> Port::Load() {
@@ -358,6 +367,9 @@ void Port::FillCounters(v1::Port& port) const {
   }
   counters["upcall_received"] = sum.received;
   counters["upcall_dropped"] = sum.dropped;
+  // A device that has just vanished has none any more.
+  const uint64_t dropped = ReadDropped(device_.ifindex);
+  counters["device_dropped"] = dropped - std::min(dropped, dropped_before_);
   counters["packet_out"] = packet_out_;
   counters["packet_out_failed"] = packet_out_failed_;
   const auto usage = table_->usage();

@@ -73,12 +73,13 @@ class Port {
   [[nodiscard]] const PortSettings& settings() const { return settings_; }
   [[nodiscard]] FlowTable& table() const { return *table_; }
   [[nodiscard]] const ObjectMeta& meta() const { return object_->meta(); }
-  [[nodiscard]] const PortSettings& settings() const { return settings_; }
   // Unlike any other's that was or will be in this process.
   [[nodiscard]] uint64_t serial() const { return serial_; }
 
   // The device's link changed somehow. False: it is gone, or our program was taken off; *why says which.
   bool Refresh(std::string* why);
+  // Its program was taken off by another than us.
+  [[nodiscard]] bool HasLostItsProgram() const { return attachment_ && attachment_->IsLost(); }
   [[nodiscard]] bool IsTakingOver() const { return taking_over_; }
   // Flows are in: packets meet our program from now on. Nothing to do unless Open found a pin.
   Result<void> TakeOver(const std::string& epoch);
@@ -110,6 +111,7 @@ class Port {
 
  private:
   Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings);
+  Result<void> CheckFree();
   Result<void> Load();
   Result<void> OpenSockets();
   Result<void> Attach();
@@ -139,6 +141,7 @@ class Port {
   Object::Counters soft_counts_;
   uint64_t upcall_window_ = 0;
   uint32_t upcalls_in_window_ = 0;
+  uint64_t dropped_before_ = 0;  // by the device, before it was a port
   uint64_t packet_out_ = 0;
   uint64_t packet_out_failed_ = 0;
 };

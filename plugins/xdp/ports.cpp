@@ -112,6 +112,12 @@ void Ports::Look(const std::string& name, Slot& slot, v1::FromPlugin& out) {
   Report(name, slot, out);
 }
 
+void Ports::OnTick(v1::FromPlugin& out) {
+  for (auto& [name, slot] : slots_) {
+    if (slot.port == nullptr || slot.port->HasLostItsProgram()) Look(name, slot, out);
+  }
+}
+
 void Ports::MarkStale() {
   for (auto& [name, slot] : slots_) slot.stale = true;
 }

@@ -39,6 +39,9 @@ class Ports : public PortNames {
   // A device changed (nullptr: any may have): ports go and come with theirs.
   void OnLink(int ifindex, const std::string* name, v1::FromPlugin& out);
 
+  // From time to time: what happens to programs without word of it.
+  void OnTick(v1::FromPlugin& out);
+
   void MarkStale();
   // Deletes ports still stale, and what earlier runs kept for ports that are not wanted any more; takes the wanted
   // over.

@@ -113,6 +113,38 @@ class Ports(SluiceTest):
         self.lab.ctl("port", "add", "q2")
         self.assertIn(self.numbers()["q2"], numbers.values())
 
+    def test_another_program_is_replaced_only_when_told(self):
+        """The other program is that of a second daemon, and held by a bpf_link."""
+        run_dir = os.path.join(self.lab.run_dir, "second")
+        os.mkdir(run_dir)
+        self.lab.start("second", [self.lab.program("sluiced"), "--run-dir", run_dir, "--plugin", "xdp"],
+                       self.lab.switch)
+
+        def second(*args, check=True):
+            return self.lab.ctl("--endpoint", run_dir, "--json", *args, check=check)
+        wait_until(lambda: second("status", check=False).returncode == 0, "the second sluiced to answer")
+        wait_until(lambda: '"running"' in second("plugin", "list").stdout, "its plugin to run")
+        refused = second("port", "add", "p0", check=False)
+        self.assertEqual(refused.returncode, 1)
+        self.assertRegex(refused.stderr, r"p0 has an XDP program already: 'sluice_xdp' \(id \d+\), in native mode")
+        self.assertIn("--option replace=yes", refused.stderr)
+        self.assertEqual(self.port("p0")["state"], "up")
+
+        # Its queue it keeps: whoever wants upcalls cannot have the port, and nothing has been touched.
+        refused = second("port", "add", "p0", "--option", "replace=yes", check=False)
+        self.assertIn("queue 0 of p0: Device or resource busy; another program's AF_XDP socket", refused.stderr)
+        self.assertEqual(self.port("p0")["state"], "up")
+
+        second("port", "add", "p0", "--option", "replace=yes", "--option", "miss=drop")
+        self.assertIn("upcalls are lost from 1 of 1 receive queues", second("port", "list").stdout)
+        self.assertRegex(second("port", "list").stdout, r"'sluice_xdp' \(id \d+\), in native mode, by bpf_link \d+")
+        wait_until(lambda: self.port("p0")["state"] == "failed", "the first daemon to see it")
+        self.assertIn("taken off by somebody else", self.port("p0")["detail"])
+        self.assertEqual([self.port(name)["state"] for name in ("p1", "p2")], ["up", "up"])
+
+        second("port", "del", "p0")
+        wait_until(lambda: self.port("p0")["state"] == "up", "the first daemon to have it again")
+
     def test_a_port_keeps_its_number_while_flows_name_it(self):
         before = {port["name"]: port["number"] for port in self.lab.query("port", "list")}
         self.add_flow("in_port(p2),eth_type(0x88b5), actions:p1")

@@ -79,13 +79,12 @@ TEST_F(AttachmentTest, SaysThatADriverOffersNoOffload) {
 }
 
 TEST_F(AttachmentTest, DoesNotTryWhatTheDriverSaysItCannotDo) {
-  here_->Ip({"link", "add", "d0", "type", "dummy"});
   Device device;
-  here_->Do([&] { device = *QueryDevice("d0"); });
+  here_->Do([&] { device = *QueryDevice("lo"); });
   if (!device.xdp_features) GTEST_SKIP() << "this kernel does not tell the XDP features of devices";
-  const auto native = Attach(Mode::kNative, nullptr, "d0");
+  const auto native = Attach(Mode::kNative, nullptr, "lo");
   ASSERT_FALSE(native);
-  EXPECT_TRUE(Contains(native.error().detail, "its driver (dummy) offers no native XDP")) << native.error().detail;
+  EXPECT_TRUE(Contains(native.error().detail, ") offers no native XDP")) << native.error().detail;
 
   // Not even asked: a device that could is refused too, if it says that it cannot.
   here_->Do([&] {

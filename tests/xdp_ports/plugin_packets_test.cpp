@@ -8,6 +8,7 @@
 #include <cstring>
 #include <thread>
 
+#include "support/process.h"
 #include "two_hosts.h"
 
 namespace sluice::test {
@@ -263,46 +264,65 @@ TEST_F(PluginPacketsDetailTest, LastStatisticsComeBeforeTheEnd) {
   EXPECT_EQ(rig_->WaitForStats("in_port(p0)", 0).packets(), 100U);
 }
 
+// The queue is chosen by a packet's addresses and ports: many source ports use all queues.
 class SeveralQueuesTest : public TwoHosts {
  protected:
+  static constexpr uint16_t kFlows = 16;
+
   SeveralQueuesTest() { queues_ = 2; }
+  static reference::Bytes Numbered(uint16_t source, uint16_t number) {
+    auto frame = Udp(source);
+    std::memcpy(&frame[frame.size() - sizeof(number)], &number, sizeof(number));
+    return frame;
+  }
+  // `each` packets of each flow, those of two threads at the same time.
+  void SendAll(uint16_t each) const {
+    const auto send = [&](uint16_t first) {
+      for (uint16_t number = 0; number < each; ++number) {
+        for (uint16_t source = first; source < kFlows; source += 2) at_a_->Send(Numbered(source, number));
+      }
+    };
+    std::thread other(send, 1);
+    send(0);
+    other.join();
+    const std::string counted = RunOrThrow({"ethtool", "-S", "p0"}, {.netns = here_.get()});
+    for (const auto* unused : {"rx_queue_0_xdp_packets: 0\n", "rx_queue_1_xdp_packets: 0\n"}) {
+      EXPECT_FALSE(Contains(counted, unused)) << counted;
+    }
+  }
 };
 
 TEST_F(SeveralQueuesTest, EveryQueueHasItsWayUpInOrder) {
   AddPorts({{"upcall_rate", "0"}});
-  constexpr uint16_t kEach = 300;
-  std::thread other([&] { SendOnCpu(1, kEach, 1000); });
-  SendOnCpu(0, kEach, 0);
-  other.join();
-  std::array<uint16_t, 2> next = {0, 1000};
-  for (int i = 0; i < 2 * kEach; ++i) {
+  constexpr uint16_t kEach = 40;
+  SendAll(kEach);
+  std::array<uint16_t, kFlows> next{};
+  for (int i = 0; i < kFlows * kEach; ++i) {
     const auto upcall = rig_->NextUpcall();
     ASSERT_TRUE(upcall) << i;
-    auto& expected = next[upcall->data() < Text(Udp(1000)) ? 0 : 1];
-    ASSERT_EQ(upcall->data(), Text(Udp(expected)));
-    ++expected;
+    const auto source = static_cast<uint8_t>(upcall->data()[35]);
+    ASSERT_LT(source, kFlows);
+    ASSERT_EQ(upcall->data(), Text(Numbered(source, next[source]++)));
   }
-  EXPECT_EQ(next, (std::array<uint16_t, 2>{kEach, 1000 + kEach}));
-  const auto port = rig_->WaitForPort("p0", [](const v1::Port& p) { return p.counters().at("miss") == 2 * kEach; });
+  const auto port =
+      rig_->WaitForPort("p0", [](const v1::Port& p) { return p.counters().at("miss") == kFlows * kEach; });
   EXPECT_EQ(port.info().at("queues"), "2");
-  EXPECT_EQ(port.counters().at("upcall_received"), 2U * kEach);
+  EXPECT_EQ(port.counters().at("upcall_received"), kFlows * kEach);
 }
 
 TEST_F(SeveralQueuesTest, WhatTheLimitDropsIsCountedOnEveryQueue) {
   AddPorts({{"upcall_rate", "100"}});
-  constexpr uint16_t kEach = 2000;
-  std::thread other([&] { SendOnCpu(1, kEach, 0); });
-  SendOnCpu(0, kEach, 0);
-  other.join();
+  constexpr uint64_t kSent = 200 * kFlows;
+  SendAll(200);
   uint64_t received = 0;
   while (rig_->NextUpcall(kNothing)) ++received;
-  const auto port = rig_->WaitForPort("p0", [](const v1::Port& p) { return p.counters().at("miss") == 2 * kEach; });
+  const auto port = rig_->WaitForPort("p0", [](const v1::Port& p) { return p.counters().at("miss") == kSent; });
   const auto& counters = port.counters();
-  EXPECT_GT(counters.at("upcall_limited"), kEach);
+  EXPECT_GT(counters.at("upcall_limited"), kSent / 2);
   EXPECT_EQ(counters.at("upcall_failed"), 0U);
-  EXPECT_EQ(counters.at("upcall") + counters.at("upcall_limited"), 2U * kEach);
+  EXPECT_EQ(counters.at("upcall") + counters.at("upcall_limited"), kSent);
   EXPECT_EQ(received + counters.at("upcall_dropped"), counters.at("upcall"));
-  EXPECT_EQ(counters.at("rx_packets"), 2U * kEach);
+  EXPECT_EQ(counters.at("rx_packets"), kSent);
 }
 
 }  // namespace

@@ -104,12 +104,14 @@ TEST_F(PluginTakesTest, ABusyQueueIsExplained) {
   EXPECT_TRUE(Contains(port.info().at("warning"), "upcalls are lost from 1 of 2 receive queues: "))
       << port.info().at("warning");
   ASSERT_EQ(rig_->Put("in_port(p0)", "upcall").state(), v1::INSTALLED);
-  SendOnCpu(0, 3, 0);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(rig_->NextUpcall()) << i;
-  SendOnCpu(1, 5, 0);
+  constexpr uint16_t kSent = 64;  // to either queue, by their source port
+  for (uint16_t i = 0; i < kSent; ++i) at_a_->Send(Udp(i));
   const auto counted = rig_->WaitForPort(
-      "p0", [](const v1::Port& p) { return p.counters().at("upcall") + p.counters().at("upcall_failed") == 8; });
-  EXPECT_EQ(counted.counters().at("upcall_failed"), 5U);
+      "p0", [](const v1::Port& p) { return p.counters().at("upcall") + p.counters().at("upcall_failed") == kSent; });
+  const uint64_t up = counted.counters().at("upcall");
+  EXPECT_GT(up, 0U);
+  EXPECT_LT(up, kSent);
+  for (uint64_t i = 0; i < up; ++i) ASSERT_TRUE(rig_->NextUpcall()) << i;
 }
 
 TEST_F(PluginTakesTest, AQueueThatIsNotThereIsExplained) {

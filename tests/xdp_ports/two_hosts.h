@@ -3,11 +3,9 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <sched.h>
 
 #include <memory>
 #include <string>
-#include <thread>
 
 #include "packet_socket.h"
 #include "plugin_rig.h"
@@ -49,17 +47,6 @@ class TwoHosts : public testing::Test {
     spec.l4 = reference::UdpSpec{source, 53};
     spec.payload = payload;
     return reference::Build(spec);
-  }
-  // Sends Udp(first), Udp(first + 1), ... from a on one CPU: where there are several queues they arrive on the one of
-  // that number.
-  void SendOnCpu(int cpu, uint16_t count, uint16_t first) const {
-    std::thread([&] {
-      cpu_set_t set;
-      CPU_ZERO(&set);
-      CPU_SET(cpu, &set);
-      ASSERT_EQ(sched_setaffinity(0, sizeof(set), &set), 0) << "needs CPU " << cpu;
-      for (uint16_t i = 0; i < count; ++i) at_a_->Send(Udp(static_cast<uint16_t>(first + i)));
-    }).join();
   }
   static std::string Text(const reference::Bytes& frame) { return {frame.begin(), frame.end()}; }
 
