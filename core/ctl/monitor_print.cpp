@@ -41,6 +41,7 @@ std::string MonitorText(const MonitorItem& item) {
             return "-- silence: nothing from the daemon for " + Tenths(silent.quiet) + " s; waiting";
           },
           [](const Problem& problem) { return "-- problem: " + problem.error.detail; },
+          [](const UpcallsReceived&) { return std::string(); },  // only for who asks for them
       },
       item);
 }
@@ -102,6 +103,7 @@ nlohmann::ordered_json MonitorJson::operator()(const MonitorItem& item) {
           [&](const Problem& problem) {
             return notice("monitor.problem", {{"reason", problem.error.reason}, {"detail", problem.error.detail}});
           },
+          [&](const UpcallsReceived&) { return Json(); },
       },
       item);
 }

@@ -75,18 +75,31 @@ TEST_F(Compiler, UnknownFieldsAreRefusedByName) {
     EXPECT_EQ(compiled.error().reason, "unsupported_field");
     EXPECT_NE(compiled.error().detail.find(name), std::string::npos) << compiled.error().detail;
   }
+}
+
+TEST_F(Compiler, WhatNoPacketHasYetMayBeZero) {
+  const auto compiled =
+      CompileText("recirc_id(0),skb_priority(0),skb_mark(0),ct_state(-new-est-trk),ct_zone(0),eth_type(0x0800)");
+  ASSERT_TRUE(compiled) << compiled.error().detail;
+  EXPECT_FALSE(compiled->wider);
+  EXPECT_EQ(compiled->mask, CompileText("eth_type(0x0800)")->mask);
+}
+
+TEST_F(Compiler, WhatTheKeyLacksMakesTheMatchWider) {
   Match partial;
   partial.SetMasked(Field::in_port, 2, 0xfe);
   const auto compiled = CompileMatch(partial, rig_.object->key_layout());
-  ASSERT_FALSE(compiled);
-  EXPECT_NE(compiled.error().detail.find("in_port"), std::string::npos);
+  ASSERT_TRUE(compiled);
+  EXPECT_FALSE(compiled->in_port);
+  ASSERT_TRUE(compiled->wider);
+  EXPECT_NE(compiled->wider->detail.find("in_port"), std::string::npos);
 }
 
 TEST_F(Compiler, OneTerminalComesOfTheOutputs) {
   EXPECT_EQ(Actions("drop")->terminal.type, SLUICE_ACTION_DROP);
   EXPECT_EQ(Actions("push_vlan(vid=1,pcp=0)")->terminal.type, SLUICE_ACTION_DROP);
   EXPECT_EQ(Actions("3")->terminal.type, SLUICE_ACTION_OUTPUT);
-  EXPECT_EQ(Actions("3")->terminal.b, 3);
+  EXPECT_EQ(Actions("3")->terminal.arg, 3);
   EXPECT_EQ(Actions("flood")->terminal.type, SLUICE_ACTION_FLOOD);
   EXPECT_EQ(Actions("push_vlan(vid=1,pcp=0),2,pop_vlan")->edits.size(), 1);  // nothing is output after the pop
   EXPECT_EQ(Actions("push_vlan(vid=1,pcp=0),pop_vlan,2")->edits.size(), 0);
@@ -110,14 +123,17 @@ TEST_F(Compiler, WhatXdpCannotDoIsRefusedByName) {
   ExpectRefused("1,pop_vlan,flood", "unsupported_action", "pop_vlan");
   ExpectRefused("1,flood", "unsupported_action", "flood");
   ExpectRefused("userspace(pid=0,controller(reason=1)),2", "unsupported_action", "output");
-  ExpectRefused("set(ipv4(ttl=5)),1", "unsupported_action", "set(ipv4)");
+  ExpectRefused("set(sctp(src=5)),1", "unsupported_action", "set(sctp)");
+  ExpectRefused("1,set(ipv4(ttl=5)),2", "unsupported_action", "set(ipv4)");
+  ExpectRefused("trunc(100),1", "unsupported_action", "trunc");
+  ExpectRefused("dec_ttl(le_1(1,2)),1", "unsupported_action", "dec_ttl");
   ExpectRefused("ct(commit),1", "unsupported_action", "ct");
   ExpectRefused("recirc(0x1)", "unsupported_action", "recirc");
   ExpectRefused("9", "no_such_port", "9");
   ExpectRefused("1,9", "no_such_port", "9");
   std::string many;
-  for (int i = 0; i < 33; ++i) many += "push_vlan(vid=1,pcp=0),";
-  ExpectRefused(many + "1", "unsupported_action", "32");
+  for (int i = 0; i < SLUICE_MAX_EDITS + 1; ++i) many += "push_vlan(vid=1,pcp=0),";
+  ExpectRefused(many + "1", "unsupported_action", std::to_string(SLUICE_MAX_EDITS));
 }
 
 }  // namespace

@@ -30,10 +30,6 @@ std::string UfidOf(uint32_t flow) {
 
 HandlerRig::HandlerRig(const test::Netns& netns, unsigned ports, const std::map<std::string, std::string>& options) {
   Handler::Parts parts;
-  ObjectOptions object;
-  object.path = SLUICE_TEST_OBJECT;
-  object.max_flows = 1;
-  parts.layout = Must(Object::Load(object))->key_layout();
   parts.reclaimer = Must(Reclaimer::Start());
   reclaimer_ = parts.reclaimer.get();
   parts.groups = Must(Groups::Create(*reclaimer_));

@@ -185,8 +185,10 @@ TEST(Limits, PutManyRefusesOnlyWhatIsTooMuch) {
   }
 }
 
-TEST(Limits, ListsOfEditsRunOut) {
-  TableRig rig(PassOptions());
+TEST(Limits, EditsRunOut) {
+  ObjectOptions options = PassOptions();
+  options.max_edits = 5000;
+  TableRig rig(options);
   std::string edits;
   for (int i = 0; i < 5; ++i) edits += "push_vlan(vid=1,pcp=0),";
   const FlowSpec spec = rig.Spec(HostMatch(1), edits + "1");
@@ -200,8 +202,9 @@ TEST(Limits, ListsOfEditsRunOut) {
       error = put.error();
     }
   }
-  EXPECT_EQ(ids.size(), rig.object->action_list_count());
+  EXPECT_EQ(ids.size(), 1000);
   EXPECT_EQ(error.reason, "table_full");
+  EXPECT_NE(error.detail.find("max_edits"), std::string::npos) << error.detail;
   for (const FlowId id : ids) rig.table->Delete(id);
   rig.reclaimer->Drain();
   EXPECT_TRUE(rig.table->Put(spec));

@@ -157,7 +157,7 @@ class Faults : public testing::Test {
   }
 
   Result<void> Put(const std::string& match, const std::string& actions, uint32_t priority = 0) {
-    const auto compiled = CompileActions(*ParseActions(actions), *rig_.groups);
+    const auto compiled = CompileActions(*ParseActions(actions), rig_.object->meta(), *rig_.groups);
     if (!compiled) return compiled.error();
     FlowSpec spec = rig_.Spec(match, "drop", priority);
     spec.actions = *compiled;
@@ -235,7 +235,7 @@ TEST_F(Faults, Modify) {
   const FlowId id = rig_.Put(HostMatch(2), PushVid(2), 5);
   rig_.Put(HostMatch(2), PushVid(3), 7);  // served before it, and after no more
   const auto modify = [&](const std::string& actions, uint32_t priority) -> Result<void> {
-    const auto compiled = CompileActions(*ParseActions(actions), *rig_.groups);
+    const auto compiled = CompileActions(*ParseActions(actions), rig_.object->meta(), *rig_.groups);
     if (!compiled) return compiled.error();
     FlowSpec spec;
     spec.priority = priority;
@@ -261,19 +261,6 @@ TEST_F(Faults, DeletionWithAnHeir) {
   Settle();
   EXPECT_EQ(Look().vids[2], 2);
   EXPECT_EQ(Look().vids[3], std::nullopt);
-}
-
-TEST_F(Faults, PacketOutsActions) {
-  std::optional<FlowId> id;
-  const auto put = [&]() -> Result<void> {
-    const auto compiled = CompileActions(*ParseActions("1,2,3"), *rig_.groups);
-    if (!compiled) return compiled.error();
-    auto made = rig_.table->PutActions(*compiled, 0);
-    if (!made) return made.error();
-    id = *made;
-    return {};
-  };
-  FailEachCall(put, [&] { rig_.table->Delete(*id); });
 }
 
 TEST_F(Faults, SetsOfOutputs) {
