@@ -14,6 +14,14 @@
 #include "table.h"
 #include "table_tuple_space.h"
 
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY);
+  __uint(map_flags, BPF_F_MMAPABLE);
+  __uint(max_entries, 1); /* set by user space */
+  __type(key, __u32);
+  __type(value, struct sluice_edit);
+} edits SEC(".maps");
+
 #define SLUICE_OFFSET_BITS 0x7fff /* keeps an offset in what the verifier lets be added to a packet's pointer */
 
 enum { IPV4_CHECKSUM = 10, TCP_CHECKSUM = 16, UDP_CHECKSUM = 6, ICMP_CHECKSUM = 2 };

@@ -10,6 +10,28 @@
 #include "table_tuple_space.h"
 #include "upcall.h"
 
+/* Sets of devices; SLUICE_GROUP_FLOOD has all. The inner maps differ in size. */
+struct sluice_group_map {
+  __uint(type, BPF_MAP_TYPE_DEVMAP);
+  __uint(max_entries, 8);
+  __type(key, __u32);
+  __type(value, __u32);
+};
+struct {
+  __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);
+  __uint(max_entries, 1024);
+  __type(key, __u32);
+  __array(values, struct sluice_group_map);
+} groups SEC(".maps");
+
+/* Receive queue to AF_XDP socket. */
+struct {
+  __uint(type, BPF_MAP_TYPE_XSKMAP);
+  __uint(max_entries, 256);
+  __type(key, __u32);
+  __type(value, __u32);
+} xsks SEC(".maps");
+
 /* What went to user space in the current window; see SLUICE_UPCALL_WINDOW_BITS. Racing CPUs may let a few more pass. */
 struct {
   __u64 window;

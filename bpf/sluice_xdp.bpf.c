@@ -1,7 +1,6 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /* The XDP object of a Sluice port. README.md tells the way of a packet through it. */
 #include "execute.h"
-#include "maps.h"
 #include "meta.h"
 #include "parse.h"
 #include "table_tuple_space.h"

@@ -3,11 +3,10 @@
  * cache in front. BPF programs only. All that knows this layout is here, in table.h, and in user space's TupleSpace.
  * Why what is found is always right: README.md, "Exactness".
  *
- * Interface: lookup() and record_stats(). */
+ * Interface: lookup() and record_stats(). Whose key has not nine words defines SLUICE_KEY_WORDS before. */
 #ifndef SLUICE_BPF_TABLE_TUPLE_SPACE_H
 #define SLUICE_BPF_TABLE_TUPLE_SPACE_H
 
-#include "key.h"
 #include "maps.h"
 #include "table.h"
 
@@ -18,14 +17,6 @@ struct {
   __type(key, __u32);
   __type(value, struct sluice_record);
 } records SEC(".maps");
-
-struct {
-  __uint(type, BPF_MAP_TYPE_ARRAY);
-  __uint(map_flags, BPF_F_MMAPABLE);
-  __uint(max_entries, 1); /* set by user space */
-  __type(key, __u32);
-  __type(value, struct sluice_edit);
-} edits SEC(".maps");
 
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
@@ -48,8 +39,8 @@ struct sluice_subtable_map {
   __uint(type, BPF_MAP_TYPE_HASH);
   __uint(map_flags, BPF_F_NO_PREALLOC);
   __uint(max_entries, 1);
-  __type(key, struct sluice_key);
-  __type(value, __u32);
+  __uint(key_size, SLUICE_KEY_WORDS * 8);
+  __uint(value_size, 4);
 };
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY_OF_MAPS);

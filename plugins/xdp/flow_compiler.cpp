@@ -232,8 +232,13 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
   const auto leave_out = [&](Error why) {
     if (!compiled.wider) compiled.wider = std::move(why);
   };
+  for (const auto& [field, value] : layout.only) {
+    if (match.IsExact(field) && match.ValueOf(field) == value) continue;
+    return UnsupportedField(Info(field), "the object knows packets only in which it is " + std::to_string(value) +
+                                             ", and the match does not say just that");
+  }
   for (const FieldInfo& field : kFields) {
-    if (!match.Has(field.id)) continue;
+    if (!match.Has(field.id) || layout.IsOnly(field.id)) continue;
     if (field.id == Field::in_port) {
       if (match.IsExact(field.id)) {
         compiled.in_port = static_cast<uint32_t>(match.ValueOf(field.id));

@@ -108,19 +108,20 @@ Result<void> FlowPlanner::PlanFor(const Port& port, const Match& match, uint32_t
 Result<FlowPlan> FlowPlanner::Plan(const v1::FlowState& put) {
   const auto match = Match::Unpack(put.packed_match());
   if (!match) return match.error();
+  const bool one_port = match->IsExact(Field::in_port);
+  const auto number = static_cast<uint32_t>(match->ValueOf(Field::in_port));
+  const Port* port = one_port ? ports_.ByNumber(number) : nullptr;
+  if (one_port && port == nullptr) return NoSuchPort(number, ports_.Name(number));
   const auto text = Find(put.actions());
   if (!text) return text.error();
   FlowPlan plan;
   plan.actions = (*text)->actions;
   Result<void> planned;
-  if (match->IsExact(Field::in_port)) {
-    const auto number = static_cast<uint32_t>(match->ValueOf(Field::in_port));
-    const Port* port = ports_.ByNumber(number);
-    if (port == nullptr) return NoSuchPort(number, ports_.Name(number));
+  if (one_port) {
     planned = PlanFor(*port, *match, put.priority(), **text, plan);
   } else {
-    ports_.ForEach([&](const Port& port) {
-      if (planned) planned = PlanFor(port, *match, put.priority(), **text, plan);
+    ports_.ForEach([&](const Port& each) {
+      if (planned) planned = PlanFor(each, *match, put.priority(), **text, plan);
     });
     if (planned && plan.targets.empty()) return Error{"no_such_port", "there is no port yet"};
   }

@@ -2,9 +2,11 @@
 // Where the fields of a match stand in an XDP object's packet key.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "sluice/field.h"
@@ -25,13 +27,18 @@ struct KeyMember {
 struct KeyLayout {
   uint32_t size = 0;  // bytes, a multiple of 8
   std::array<KeyMember, kFieldCount> members{};
+  // Fields that all packets which the object looks up have this value of, host order; of others it does not know flows.
+  std::vector<std::pair<Field, uint32_t>> only;
 
   [[nodiscard]] uint32_t words() const { return size / 8; }
   [[nodiscard]] bool Has(Field field) const { return members[static_cast<size_t>(field)].size != 0; }
-  [[nodiscard]] std::vector<std::string> FieldNames() const {  // of those it has
+  [[nodiscard]] bool IsOnly(Field field) const {
+    return std::any_of(only.begin(), only.end(), [&](const auto& one) { return one.first == field; });
+  }
+  [[nodiscard]] std::vector<std::string> FieldNames() const {  // of those that a match may have
     std::vector<std::string> names;
     for (const FieldInfo& field : kFields) {
-      if (Has(field.id)) names.emplace_back(field.name);
+      if (Has(field.id) || IsOnly(field.id)) names.emplace_back(field.name);
     }
     return names;
   }

@@ -77,6 +77,23 @@ Result<void> CollectFields(const struct btf* btf, const btf_type* type, uint32_t
   return {};
 }
 
+// The members only_<field>.
+Result<void> CollectOnly(const struct btf* btf, const btf_type* meta, KeyLayout& layout) {
+  constexpr std::string_view kPrefix = "only_";
+  for (int i = 0; i < btf_vlen(meta); ++i) {
+    const std::string name = btf__name_by_offset(btf, btf_members(meta)[i].name_off);
+    if (!name.starts_with(kPrefix)) continue;
+    const FieldInfo* field = FindField(std::string_view(name).substr(kPrefix.size()));
+    if (field == nullptr || field->size > 4)
+      return Bad("Its " + name + " is about no field, or one of more than 4 bytes");
+    if (layout.Has(field->id)) return Bad("Its " + name + " is about a field that its key has");
+    const auto value = Number(btf, meta, name);
+    if (!value) return value.error();
+    layout.only.emplace_back(field->id, *value);
+  }
+  return {};
+}
+
 Result<KeyLayout> ReadKey(const struct btf* btf, const btf_type* meta) {
   const btf_type* key = TypeOfMember(btf, meta, "key");
   if (key == nullptr || !btf_is_struct(key)) return Bad("Its .sluice_meta names no struct as key");
@@ -87,6 +104,7 @@ Result<KeyLayout> ReadKey(const struct btf* btf, const btf_type* meta) {
                std::to_string(kMaxKeyWords * 8));
   }
   if (auto collected = CollectFields(btf, key, 0, layout); !collected) return collected.error();
+  if (auto collected = CollectOnly(btf, meta, layout); !collected) return collected.error();
   return layout;
 }
 
