@@ -17,7 +17,8 @@ enum sluice_action_type {
   SLUICE_ACTION_FLOOD = 4,  /* all of group SLUICE_GROUP_FLOOD but the device the packet came in by */
   /* To the port's AF_XDP socket, within the port's rate. Argument: bytes of it that user space is to report, 0: all. */
   SLUICE_ACTION_USERSPACE = 5,
-  /* To the port's AF_XDP socket: user space does what XDP cannot. Not limited by the rate of upcalls. */
+  /* To the port's AF_XDP socket: user space does what XDP cannot. Not limited by the rate of upcalls.
+   * Argument: 1 where the record takes more packets than its flow; the record then does not count for it. */
   SLUICE_ACTION_SOFTWARE = 6,
 
   /* Edits. */

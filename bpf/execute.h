@@ -76,9 +76,10 @@ static __noinline int upcall(struct xdp_md* ctx, __u32 reason, __u32 record, __u
   return verdict;
 }
 
-static __noinline int software(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32 record, __u32 gen) {
+static __noinline int software(struct xdp_md* ctx, __u32 record, __u32 gen, __u32 arg) {
+  struct sluice_cpu* cpu = this_cpu();
   if (!cpu) return XDP_ABORTED;
-  int verdict = to_socket(ctx, SLUICE_UPCALL_SOFTWARE, record, gen, 0);
+  int verdict = to_socket(ctx, SLUICE_UPCALL_SOFTWARE, record, gen, arg);
   count(cpu, verdict == XDP_REDIRECT ? SLUICE_COUNT_software : SLUICE_COUNT_software_failed);
   return verdict;
 }
@@ -138,7 +139,7 @@ static __always_inline int execute(struct xdp_md* ctx, struct sluice_cpu* cpu, c
     case SLUICE_ACTION_USERSPACE:
       return upcall(ctx, SLUICE_UPCALL_ACTION, index, gen, arg);
     case SLUICE_ACTION_SOFTWARE:
-      return software(ctx, cpu, index, gen);
+      return software(ctx, index, gen, arg);
     default:
       count(cpu, SLUICE_COUNT_drop);
       return XDP_DROP;

@@ -19,7 +19,7 @@ struct sluice_upcall_meta {
   __u32 magic_reason;
   __u32 record;
   __u32 gen; /* the record's: it may be another flow's when user space gets to see the packet */
-  __u32 arg; /* ACTION: as compiled */
+  __u32 arg; /* ACTION and SOFTWARE: as compiled */
 };
 
 #ifdef __cplusplus

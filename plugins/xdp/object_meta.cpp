@@ -327,8 +327,8 @@ Result<ObjectMeta> ReadMeta(const bpf_object* object) {
   if (bpf_object__find_map_by_name(object, "edits") == nullptr) meta.max_edits = 0;
   meta.cache = bpf_object__find_map_by_name(object, "cache") != nullptr;
   meta.tail_calls = ReadTailCalls(btf, type);
-  for (const auto& checked : {CheckMaps(object, meta), CheckSections(object, meta.key.words()),
-                              CheckActions(object, meta), CheckPrograms(object, meta)}) {
+  for (const auto& checked : {CheckPrograms(object, meta), CheckMaps(object, meta),
+                              CheckSections(object, meta.key.words()), CheckActions(object, meta)}) {
     if (!checked) return checked.error();
   }
   return meta;

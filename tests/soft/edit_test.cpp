@@ -131,6 +131,12 @@ const std::vector<Edit>& Edits() {
 
 bool IsFragment(const PacketSpec& spec) { return Parse(Build(spec), kInPort).headers.fragment; }
 
+// Where the IP header tells another length the builder's checksums are about other bytes than a receiver's; behind more
+// extensions than are followed layer 4 is not seen.
+bool IsSeenWhole(const std::string& name) {
+  return name.find("length") == std::string::npos && name.find("seven") == std::string::npos;
+}
+
 // Under one to two tags, and none; odd lengths, DEI set.
 std::vector<PacketSpec> Variants(const PacketSpec& spec) {
   std::vector<PacketSpec> variants;
@@ -147,7 +153,7 @@ std::vector<PacketSpec> Variants(const PacketSpec& spec) {
 
 TEST(Edit, IsAsIfBuiltSo) {
   for (const auto& [name, named] : reference::NamedPackets()) {
-    if (named.tags.size() > 2 || IsFragment(named)) continue;
+    if (named.tags.size() > 2 || IsFragment(named) || !IsSeenWhole(name)) continue;
     for (const PacketSpec& spec : Variants(named)) {
       for (const Edit& edit : Edits()) {
         PacketSpec changed = spec;
@@ -161,7 +167,7 @@ TEST(Edit, IsAsIfBuiltSo) {
 
 TEST(Edit, AllOneAfterTheOther) {
   for (const auto& [name, named] : reference::NamedPackets()) {
-    if (named.tags.size() > 2 || IsFragment(named)) continue;
+    if (named.tags.size() > 2 || IsFragment(named) || !IsSeenWhole(name)) continue;
     PacketSpec changed = named;
     std::string actions;
     for (const Edit& edit : Edits()) {
