@@ -191,7 +191,7 @@ class PluginSession::Impl {
     } else if (batch_->resync()) {
       handler_.OnResync();
     }
-    v1::FromPlugin reply;
+    v1::FromPlugin& reply = *google::protobuf::Arena::CreateMessage<v1::FromPlugin>(&arena_);
     if (batch_->changes_size() != 0 || batch_->synced()) handler_.OnBatch(*batch_, reply);
     reply.set_ack(batch_->batch());
     Queue(reply);

@@ -2,6 +2,7 @@
 #include "flow_compiler.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <span>
 
@@ -237,8 +238,9 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
     return UnsupportedField(Info(field), "the object knows packets only in which it is " + std::to_string(value) +
                                              ", and the match does not say just that");
   }
-  for (const FieldInfo& field : kFields) {
-    if (!match.Has(field.id) || layout.IsOnly(field.id)) continue;
+  for (uint64_t fields = match.FieldBits(); fields != 0; fields &= fields - 1) {
+    const FieldInfo& field = kFields[std::countr_zero(fields)];
+    if (layout.IsOnly(field.id)) continue;
     if (field.id == Field::in_port) {
       if (match.IsExact(field.id)) {
         compiled.in_port = static_cast<uint32_t>(match.ValueOf(field.id));

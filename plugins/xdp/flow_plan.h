@@ -2,6 +2,7 @@
 // From a flow as the core tells it to what is put into which port's table, or to the reason why not.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -23,7 +24,7 @@ struct FlowPlan {
     uint64_t port;  // its serial
     FlowSpec spec;
   };
-  std::vector<Target> targets;  // one, or all ports where the match names no in_port
+  boost::container::small_vector<Target, 1> targets;  // one, or all ports where the match names no in_port
   std::shared_ptr<const Actions> actions;
   // A table's key cannot say all of this match: packets that come up have to be held against it.
   std::shared_ptr<const Match> match;

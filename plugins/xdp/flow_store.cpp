@@ -26,7 +26,7 @@ v1::OffloadState StateOf(const Error& error) { return error.reason == "system" ?
 
 v1::Verdict& AddVerdict(v1::FromPlugin& reply, const Ufid& ufid, uint64_t instance, uint64_t seq) {
   v1::Verdict& verdict = *reply.add_verdicts();
-  verdict.set_ufid(std::string(ufid.AsBytes()));
+  verdict.set_ufid(ufid.bytes.data(), ufid.bytes.size());
   verdict.set_instance(instance);
   verdict.set_seq(seq);
   return verdict;
@@ -88,13 +88,16 @@ void FlowStore::PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t s
 
 void FlowStore::Flush(v1::FromPlugin& reply) {
   if (queue_.empty()) return;
-  std::map<uint64_t, std::vector<size_t>> by_port;
+  by_port_.clear();
   for (size_t i = 0; i < queue_.size(); ++i) {
-    for (const auto& target : queue_[i].plan.targets) by_port[target.port].push_back(i);
+    for (const auto& target : queue_[i].plan.targets) by_port_.emplace_back(target.port, i);
   }
-  for (const auto& [serial, queued] : by_port) {
-    Port* port = ports_->BySerial(serial);
-    if (port != nullptr) PutInto(*port, queued);
+  std::sort(by_port_.begin(), by_port_.end());
+  for (auto from = by_port_.begin(); from != by_port_.end();) {
+    const auto to = std::find_if(from, by_port_.end(), [&](const auto& one) { return one.first != from->first; });
+    Port* port = ports_->BySerial(from->first);
+    if (port != nullptr) PutInto(*port, {from, to});
+    from = to;
   }
   const uint64_t now = MonotonicNs();
   auto queue = std::exchange(queue_, {});
@@ -103,9 +106,9 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
   if (queue_.empty()) queue_.swap(queue);  // its memory is wanted again at once
 }
 
-void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
+void FlowStore::PutInto(Port& port, std::span<const std::pair<uint64_t, size_t>> queued) {
   std::vector<FlowSpec>& specs = specs_;
-  for (const size_t i : queued) {
+  for (const auto& [serial, i] : queued) {
     for (auto& target : queue_[i].plan.targets) {
       if (target.port == port.serial()) specs.push_back(std::move(target.spec));
     }
@@ -113,10 +116,11 @@ void FlowStore::PutInto(Port& port, const std::vector<size_t>& queued) {
     specs.back().replaces =
         std::any_of(old.begin(), old.end(), [&](const Placement& one) { return one.port == port.serial(); });
   }
-  const auto results = port.table().TryPutMany(specs);
+  std::vector<Result<FlowId>>& results = results_;
+  port.table().TryPutMany(specs, results);
   specs.clear();  // they may hold groups
   for (size_t i = 0; i < queued.size(); ++i) {
-    Queued& put = queue_[queued[i]];
+    Queued& put = queue_[queued[i].second];
     if (results[i]) {
       flows_[put.flow].placements.push_back({port.serial(), *results[i]});
     } else if (IsNotYet(results[i].error())) {
@@ -184,6 +188,7 @@ void FlowStore::Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, u
 }
 
 std::optional<uint64_t> FlowStore::Supersede(const Ufid& ufid, v1::FromPlugin& reply) {
+  if (parked_.empty()) return std::nullopt;
   const auto parked = parked_.Take(ufid);
   if (!parked) return std::nullopt;
   AddRefusal(reply, ufid, parked->put.instance(), parked->seq,
@@ -236,7 +241,7 @@ void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& r
   Withdraw(known->second);
 }
 
-void FlowStore::Retire(uint32_t flow, const std::vector<Placement>& placements) {
+void FlowStore::Retire(uint32_t flow, const Placements& placements) {
   for (const Placement& placement : placements) {
     Port* port = ports_->BySerial(placement.port);
     if (port == nullptr) continue;
@@ -364,7 +369,7 @@ bool FlowStore::Tell(v1::FromPlugin& out, size_t most) {
       verdict.set_time_ns(MonotonicNs());
     } else {
       v1::FlowStats& stats = *out.add_stats();
-      stats.set_ufid(std::string(next.ufid.AsBytes()));
+      stats.set_ufid(next.ufid.bytes.data(), next.ufid.bytes.size());
       stats.set_instance(next.instance);
       stats.set_packets(next.delta.packets);
       stats.set_bytes(next.delta.bytes);

@@ -6,11 +6,12 @@
 // packets always meet one of the two. What has to wait for the kernel is parked, and the rest goes past it.
 #pragma once
 
+#include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <deque>
-#include <map>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <unordered_map>
 #include <vector>
@@ -95,6 +96,7 @@ class FlowStore : public FlowTable::Listener {
     uint64_t port;  // its serial; where that port is gone, so is the placement
     FlowId id;
   };
+  using Placements = boost::container::small_vector<Placement, 1>;  // nearly all flows are in one table
   struct Flow {
     Ufid ufid;
     uint64_t instance = 0;
@@ -105,7 +107,7 @@ class FlowStore : public FlowTable::Listener {
     bool queued = false;
     bool stale = false;
     bool confirm = false;  // when the last placement is reclaimed, tell that it is deleted
-    std::vector<Placement> placements;
+    Placements placements;
     std::shared_ptr<const Actions> actions;
     std::shared_ptr<const Match> match;  // where its records take more packets than it (FlowPlan)
     FlowStatsDelta counted;              // in software, not told yet
@@ -117,7 +119,7 @@ class FlowStore : public FlowTable::Listener {
     uint32_t flow;
     uint64_t seq;
     FlowPlan plan;
-    std::vector<Placement> old;        // to be deleted afterwards
+    Placements old;                    // to be deleted afterwards
     std::optional<uint32_t> old_flow;  // whose they are
     Error error;                       // of the first table that refused
     bool failed = false;
@@ -138,11 +140,11 @@ class FlowStore : public FlowTable::Listener {
   // As if it had not been queued.
   void Unqueue(Queued& put);
   uint32_t NewFlow(const Ufid& ufid, uint64_t instance);
-  void Retire(uint32_t flow, const std::vector<Placement>& placements);
+  void Retire(uint32_t flow, const Placements& placements);
   // Removes it from the tables and from by_ufid_; tells `deleted` in the end if confirm is set.
   void Withdraw(uint32_t index);
   void FreeIfDone(uint32_t index);
-  void PutInto(Port& port, const std::vector<size_t>& queued);
+  void PutInto(Port& port, std::span<const std::pair<uint64_t, size_t>> queued);
   void Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply);
   void AddStats(const Flow& flow, const FlowStatsDelta& delta);
   [[nodiscard]] uint64_t CookieOf(uint32_t index) const {
@@ -158,8 +160,11 @@ class FlowStore : public FlowTable::Listener {
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
   std::unordered_map<Ufid, uint32_t> by_ufid_;
-  std::vector<Queued> queue_;    // while it is not empty, no port comes or goes
-  std::vector<FlowSpec> specs_;  // PutInto's, kept for their memory
+  std::vector<Queued> queue_;  // while it is not empty, no port comes or goes
+  // Flush's and PutInto's, kept for their memory.
+  std::vector<std::pair<uint64_t, size_t>> by_port_;  // port's serial, place in queue_
+  std::vector<FlowSpec> specs_;
+  std::vector<Result<FlowId>> results_;
   ParkedPuts parked_;
   uint64_t retried_at_ = 0;  // Reclaimer::called_back()
   std::deque<ToTell> to_tell_;

@@ -73,8 +73,8 @@ class FlowTable {
 
   // Many at once, with fewer system calls. One result for each, in order; those that failed are not in the table.
   virtual std::vector<Result<FlowId>> PutMany(std::span<const FlowSpec> flows) = 0;
-  // Where PutMany would wait, the flow is not put and its error is NotYet (wait.h).
-  virtual std::vector<Result<FlowId>> TryPutMany(std::span<const FlowSpec> flows) = 0;
+  // Into `results`. Where PutMany would wait, the flow is not put and its error is NotYet (wait.h).
+  virtual void TryPutMany(std::span<const FlowSpec> flows, std::vector<Result<FlowId>>& results) = 0;
 
   // Other actions, priority or cookie for the same key and mask (`flow.key` and `flow.mask` are not looked at). Packets
   // see the old or the new flow, never none. The flow's statistics go on. Errors: as for Put; the old flow is still

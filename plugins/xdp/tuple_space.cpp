@@ -245,8 +245,10 @@ Result<FlowId> TupleSpace::Put(const FlowSpec& flow) {
 }
 
 void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results) {
-  std::stable_sort(pending.begin(), pending.end(), [](const Pending& a, const Pending& b) { return a.slot < b.slot; });
-  std::vector<uint32_t> records;
+  std::sort(pending.begin(), pending.end(), [](const Pending& a, const Pending& b) {
+    return std::pair(a.slot, a.index) < std::pair(b.slot, b.index);
+  });
+  std::vector<uint32_t>& records = inserting_;
   for (size_t from = 0; from < pending.size();) {
     records.clear();
     for (size_t i = from; i < pending.size() && pending[i].slot == pending[from].slot; ++i) {
@@ -271,13 +273,11 @@ void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result
   pending.clear();
 }
 
-std::vector<Result<FlowId>> TupleSpace::PutAll(std::span<const FlowSpec> flows, Wait wait) {
+void TupleSpace::PutAll(std::span<const FlowSpec> flows, Wait wait, std::vector<Result<FlowId>>& results) {
   const Busy busy(*this);
   order_.BeginMany();
-  std::vector<Result<FlowId>> results;
-  results.reserve(flows.size());
-  std::vector<Pending> pending;
-  pending.reserve(flows.size());
+  results.clear();
+  std::vector<Pending>& pending = pending_;
   bool outranks = false;
   for (const FlowSpec& flow : flows) {
     auto prepared = Prepare(flow, wait);
@@ -310,7 +310,6 @@ std::vector<Result<FlowId>> TupleSpace::PutAll(std::span<const FlowSpec> flows, 
   InsertPending(pending, results);
   order_.EndMany();
   if (outranks) order_.ForgetCache();
-  return results;
 }
 
 Result<void> TupleSpace::Modify(FlowId id, const FlowSpec& flow) {

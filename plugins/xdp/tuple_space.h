@@ -30,10 +30,12 @@ class TupleSpace final : public FlowTable {
 
   Result<FlowId> Put(const FlowSpec& flow) override;
   std::vector<Result<FlowId>> PutMany(std::span<const FlowSpec> flows) override {
-    return PutAll(flows, Wait::kAllowed);
+    std::vector<Result<FlowId>> results;
+    PutAll(flows, Wait::kAllowed, results);
+    return results;
   }
-  std::vector<Result<FlowId>> TryPutMany(std::span<const FlowSpec> flows) override {
-    return PutAll(flows, Wait::kForbidden);
+  void TryPutMany(std::span<const FlowSpec> flows, std::vector<Result<FlowId>>& results) override {
+    PutAll(flows, Wait::kForbidden, results);
   }
   Result<void> Modify(FlowId id, const FlowSpec& flow) override;
   void Delete(FlowId id) override;
@@ -102,7 +104,7 @@ class TupleSpace final : public FlowTable {
   void Kill(uint32_t record);
   Result<void> Enter(uint32_t record, bool& outranks);
   Result<void> Rechain(uint32_t head, uint32_t remove, uint32_t add);
-  std::vector<Result<FlowId>> PutAll(std::span<const FlowSpec> flows, Wait wait);
+  void PutAll(std::span<const FlowSpec> flows, Wait wait, std::vector<Result<FlowId>>& results);
   void ReplaceInTwo(uint32_t record);
   void BringBack();
   void InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results);
@@ -145,6 +147,8 @@ class TupleSpace final : public FlowTable {
   int busy_ = 0;
   std::vector<uint32_t> stranded_;  // heads of chains that there was no memory for
   std::vector<uint32_t> chain_;
+  std::vector<Pending> pending_;  // PutAll's, kept for its memory; the same for the next
+  std::vector<uint32_t> inserting_;
   std::vector<uint32_t> pending_in_;  // by slot: records of PutAll not inserted yet
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };

@@ -22,7 +22,7 @@ constexpr size_t kStepsPerScenario = 200;
 
 uint64_t PacketsPerPolicy() {
   const char* asked = std::getenv("SLUICE_COMPARE_PACKETS");
-  return asked != nullptr ? std::strtoull(asked, nullptr, 0) : 10000;
+  return asked != nullptr ? std::strtoull(asked, nullptr, 0) : 25000;
 }
 
 class CompareFields : public testing::Test {
