@@ -79,7 +79,7 @@ struct sluice_stats {
   __u64 packets;
   __u64 bytes; /* of whole frames without FCS */
   /* jiffies of the last packet << SLUICE_STATS_FLAG_BITS | the TCP flags seen, or-ed, as in tcp_flags in host order.
-   * jiffies, because even the coarse clock costs 16 ns; sluice_clock tells user space what they are now. */
+   * jiffies, because even the coarse clock costs 16 ns; user space finds out what they are now. */
   __u64 used_and_flags;
 };
 #define SLUICE_STATS_FLAG_BITS 12

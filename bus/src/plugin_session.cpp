@@ -23,7 +23,7 @@ using Clock = std::chrono::steady_clock;
 
 constexpr auto kHeartbeat = std::chrono::milliseconds(250);
 constexpr auto kTick = std::chrono::milliseconds(600);  // the core allows for it: idle_grace_ms
-constexpr int kLingerMs = 1000;  // for the bye to reach a core that is there
+constexpr int kLingerMs = 1000;                         // for the bye to reach a core that is there
 // Batches taken without a look at the other descriptors; more than the core's credit window makes no difference.
 constexpr int kBatchesInARow = 16;
 // Messages that wait in the socket. Few: what is said last should not stand behind seconds of upcalls.

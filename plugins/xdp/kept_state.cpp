@@ -98,6 +98,7 @@ Result<void> KeptState::MakePinDirectory() const {
 
 void KeptState::RemovePin(int ifindex) const {
   unlink(PinPath(ifindex).c_str());
+  unlink(TailCallsPath(ifindex).c_str());
   unlink(CountsPath(ifindex).c_str());
   if (rmdir(pin_directory_.c_str()) == 0) rmdir(kPins);  // fail while others have pins there
 }

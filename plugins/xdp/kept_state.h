@@ -38,6 +38,8 @@ class KeptState {
   // In bpffs; the directory is there once MakePinDirectory has returned without an error.
   [[nodiscard]] std::string PinPath(int ifindex) const;
   [[nodiscard]] Result<void> MakePinDirectory() const;
+  // Of map `tail_calls`, where the object has one: it would empty itself when the last descriptor goes.
+  [[nodiscard]] std::string TailCallsPath(int ifindex) const { return PinPath(ifindex) + "_tail_calls"; }
   // Of the counts that go with a pin (kept_counts.h).
   [[nodiscard]] std::string CountsPath(int ifindex) const;
   // With its counts; and the directory, if it is empty then.

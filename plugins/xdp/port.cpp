@@ -300,6 +300,11 @@ Result<void> Port::Keep() {
   auto pinned = context_.kept.MakePinDirectory();
   // A port that was never taken over has its pin still.
   if (pinned && !taking_over_) pinned = attachment_->Pin(context_.kept.PinPath(device_.ifindex));
+  if (pinned && !taking_over_ && !meta().tail_calls.empty() &&
+      bpf_obj_pin(object_->MapFd("tail_calls"), context_.kept.TailCallsPath(device_.ifindex).c_str()) != 0) {
+    pinned = SystemError("pinning the tail calls of " + name_, errno);
+    context_.kept.RemovePin(device_.ifindex);
+  }
   if (!pinned) return pinned;
   context_.kept.Set(name_, {device_.ifindex, preparation_.changes, true});
   // The program of an earlier run that was not taken over has its counts where they were.

@@ -245,9 +245,8 @@ Result<FlowId> TupleSpace::Put(const FlowSpec& flow) {
 }
 
 void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results) {
-  std::sort(pending.begin(), pending.end(), [](const Pending& a, const Pending& b) {
-    return std::pair(a.slot, a.index) < std::pair(b.slot, b.index);
-  });
+  std::sort(pending.begin(), pending.end(),
+            [](const Pending& a, const Pending& b) { return std::pair(a.slot, a.index) < std::pair(b.slot, b.index); });
   std::vector<uint32_t>& records = inserting_;
   for (size_t from = 0; from < pending.size();) {
     records.clear();

@@ -54,6 +54,27 @@ TEST_F(PluginObjectTest, PortsOfDifferentObjectsForwardToEachOther) {
   EXPECT_EQ((*back)[22], 3);
 }
 
+// Programs that are tail-called live in a map, which empties itself when nobody holds it.
+TEST_F(PluginObjectTest, AKeptPortGoesOnMakingTailCalls) {
+  const PortOptions options = {{"object", SLUICE_TEST_TAIL_CALLS}, {"miss", "drop"}};
+  AddPorts(options);
+  const std::string match = "in_port(p0),eth_type(0x0800),ipv4(dst=10.0.0.2)";
+  ASSERT_EQ(rig_->Put(match, "p1").state(), v1::INSTALLED);
+  const auto frame = Udp(1000);
+  at_a_->Send(frame);
+  EXPECT_TRUE(at_b_->Expect(frame));
+  rig_->Stop(true);
+  at_a_->Send(frame);
+  EXPECT_TRUE(at_b_->Expect(frame));
+  ASSERT_EQ(rig_->Start(), "");
+  AddPorts(options);
+  ASSERT_EQ(rig_->Put(match, "p1").state(), v1::INSTALLED);
+  rig_->Synced();
+  at_a_->Send(frame);
+  EXPECT_TRUE(at_b_->Expect(frame));
+  EXPECT_EQ(rig_->WaitForStats(match, 3).packets(), 3U);
+}
+
 TEST_F(PluginObjectTest, WhatIsWrongIsSaid) {
   const auto port = [&](const PortOptions& options) { return rig_->AddPort("p0", 1, options); };
   for (const auto& [options, said] : std::initializer_list<std::pair<PortOptions, const char*>>{
