@@ -6,12 +6,14 @@
 #include <algorithm>
 #include <atomic>
 #include <bit>
+#include <cerrno>
 #include <ctime>
 #include <filesystem>
 #include <utility>
 
 #include "interface/options.h"
 #include "packet_out.h"
+#include "system.h"
 
 namespace sluice::xdp {
 namespace {

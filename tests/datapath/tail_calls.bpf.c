@@ -20,7 +20,10 @@ struct {
 SEC("xdp")
 int sluice_xdp(struct xdp_md* ctx) {
   struct sluice_cpu* cpu = this_cpu();
-  if (cpu) count(cpu, SLUICE_COUNT_executed);
+  __u32 any = 0;
+  /* What a port that is kept counts is looked for among the maps of the attached program. */
+  if (!cpu || !bpf_map_lookup_elem(&stats, &any)) return XDP_ABORTED;
+  count(cpu, SLUICE_COUNT_executed);
   bpf_tail_call_static(ctx, &tail_calls, 0);
   return XDP_ABORTED;
 }
