@@ -55,6 +55,8 @@ def show(lab, console):
     demo.vlan_trunk()
     console.step(f"counters: exactly {EXACT_COUNT:,} packets, h0 -> h1")
     demo.exact()
+    console.step("addresses and ports translated, TTL decremented: h0 -> a service at h1")
+    demo.edits()
     console.step("the flow table")
     demo.table()
     console.step(f"from first packet to installed flow: {NEW_FLOWS} new flows, one after the other")
@@ -121,7 +123,7 @@ def main():
         raise KeyboardInterrupt
     signal.signal(signal.SIGTERM, interrupted)
     signal.signal(signal.SIGHUP, interrupted)
-    console = Console(steps=10)
+    console = Console(steps=11)
     lab, failed, kept = None, None, False
     try:
         lab = Lab(PREFIX, RUN_DIR, args.build_dir)

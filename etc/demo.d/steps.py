@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The demo's steps. Each shows one thing on real packets and raises LabError where it is not as it must be."""
 import json
+import os
 import time
 
 import wire
@@ -10,6 +11,9 @@ from watch import Watch
 EXACT_COUNT = 20_000
 NEW_FLOWS = 300
 RUNNING_RATE = 2_000  # packets/s while plugins come and go
+SERVICE, SERVICE_PORT, REAL_PORT = "10.0.0.99", 53, 5300
+TRANSLATED = 1000  # datagrams
+UDP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "udp.py")
 LATENCY_MAC = "06:00:00:00:%02x:%02x"
 
 
@@ -153,6 +157,43 @@ class Demo:
             p50, p99 = (wire.percentile(values, share) for share in (0.5, 0.99))
             self.console.say(f"{what:<48} p50 {p50:6.2f} ms   p99 {p99:6.2f} ms   ({len(values)} flows)")
         self.report(before)
+
+    def edits(self):
+        """A service's address and port translated in XDP; then the same with a copy in between, which is software's."""
+        match = (f"in_port(p0),eth_type(0x0800),ipv4(dst={SERVICE},proto=17),udp(dst={SERVICE_PORT})")
+        translate = f"set(ipv4(dst={self.two.ip})),set(udp(dst={REAL_PORT})),dec_ttl,p1"
+        self.one.run("ip", "neigh", "replace", SERVICE, "lladdr", self.two.mac, "dev", "eth0")
+        try:
+            self.translated("XDP", match, translate)
+            self.translated("software", match, translate + ",set(ipv4(ttl=1)),p2")
+        finally:
+            self.lab.ctl("flow", "del", match)
+            self.one.run("ip", "neigh", "del", SERVICE, "dev", "eth0")
+
+    def translated(self, where, match, actions):
+        before = self.lab.flows().get(match, {}).get("packets", 0)
+        self.lab.ctl("flow", "add", f"{match}, priority:100, actions:{actions}")
+
+        def judged():
+            return next((flow for flow in self.lab.flows().values() if f"dst={SERVICE}" in flow["match"]
+                         and flow["actions"] == actions and flow["offload"][0]["state"] != "pending"), None)
+        state = wait_until(judged, "the flow's verdict")["offload"][0]
+        if state["state"] != {"XDP": "installed", "software": "software"}[where]:
+            raise LabError(f"the flow is {state}")
+        sink = self.two.start(f"sink-{where}", UDP, "receive", str(REAL_PORT), str(TRANSLATED))
+        sink.wait_for("ready")
+        self.one.run(UDP, "send", SERVICE, str(SERVICE_PORT), str(TRANSLATED))
+        sink.wait_for("received")
+        arrived = int(sink.output().split()[-1])
+        sink.stop()
+        flow = wait_until(lambda: (judged() or {}).get("packets", 0) >= before + TRANSLATED and judged(),
+                          "the flow to count them", timeout=5)
+        self.console.say(f"{where}: of {TRANSLATED:,} datagrams to {SERVICE}:{SERVICE_PORT} {arrived:,} came to "
+                         f"{self.two.ip}:{REAL_PORT}, checksums right; the flow counted {flow['packets'] - before:,}")
+        if where == "software":
+            self.console.say(f"  why not XDP: {state['detail']}")
+        if arrived != TRANSLATED:
+            raise LabError("not all of them came")
 
     def table(self):
         """The flows that hosts made, without those of the step with made-up addresses."""
