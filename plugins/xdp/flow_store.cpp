@@ -294,7 +294,7 @@ const FlowStore::Flow* FlowStore::FlowOf(uint64_t cookie) const { return const_c
 void FlowStore::OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) {
   Flow* flow = FlowOf(cookie);
   if (flow == nullptr) return;
-  if (flow->match == nullptr) AddStats(*flow, rest);
+  AddStats(*flow, rest);
   if (closing_ || flow->retiring == 0) return;
   --flow->retiring;
   FreeIfDone(static_cast<uint32_t>(cookie));
@@ -339,8 +339,7 @@ void FlowStore::CollectStats() {
 void FlowStore::CollectStats(Port& port) {
   port.table().ForEachChangedStats([&](uint64_t cookie, const FlowStatsDelta& delta) {
     const Flow* flow = FlowOf(cookie);
-    // Of packets that came up, some are the flow's: CountInSoftware.
-    if (flow != nullptr && flow->match == nullptr) AddStats(*flow, delta);
+    if (flow != nullptr) AddStats(*flow, delta);
   });
 }
 

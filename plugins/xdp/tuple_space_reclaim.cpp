@@ -48,8 +48,10 @@ void TupleSpace::Deliver() {
 
 // ---- Statistics.
 
-// Adds to the flow what its record counted since the last time.
+// Adds to the flow what its record counted since the last time. One that takes more packets than its flow counts for
+// nobody (SLUICE_ACTION_SOFTWARE).
 void TupleSpace::Count(uint32_t record) {
+  if (records_[record].terminal == SLUICE_ACTION_SOFTWARE && records_[record].terminal_arg != 0) return;
   const size_t stride = object_.record_count();
   uint64_t packets = 0;
   uint64_t bytes = 0;

@@ -112,6 +112,9 @@ TEST_F(PluginSoftwareTest, MatchesThatTheKeyCannotSay) {
   // Each counts its own.
   EXPECT_EQ(rig_->WaitForStats(odd, 1).packets(), 1U);
   EXPECT_EQ(rig_->WaitForStats(below, 1).packets(), 1U);
+  // When the record goes, what it counted of others' packets is not the flow's.
+  rig_->Delete(odd);
+  EXPECT_EQ(rig_->WaitForStats(odd, 1).packets(), 1U);
 }
 
 TEST_F(PluginSoftwareTest, IsSwitchedOffByPort) {
