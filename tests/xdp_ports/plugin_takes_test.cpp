@@ -78,6 +78,9 @@ TEST_F(PluginTakesTest, ALinkOfAnotherIsReplacedWhenTold) {
 
 TEST_F(PluginTakesTest, AProgramThatTakesOursPlaceIsNamedAndNotFought) {
   ASSERT_EQ(rig_->AddPort("p0", 1, {{"replace", "yes"}}).state(), "up");
+  // The plugin has just looked at its ports, and does not see the moment without a program.
+  at_a_->Send(Udp(1));
+  rig_->WaitForPort("p0", [](const v1::Port& port) { return port.counters().at("upcall") == 1; });
   // Somebody with the same manners as ours.
   here_->Do([&] {
     const auto device = xdp::QueryDevice("p0");
