@@ -75,7 +75,10 @@ class Options {
     for (const auto& [name, value] : values_) {
       if (known_.count(name) != 0) continue;
       std::string all;
-      for (const auto& each : known_) all += (all.empty() ? "" : ", ") + each;
+      for (const auto& each : known_) {
+        if (!all.empty()) all += ", ";
+        all += each;
+      }
       return Error{"unknown_option", "there is no option '" + name + "'; there are: " + all};
     }
     return {};

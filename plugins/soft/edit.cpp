@@ -129,7 +129,8 @@ void Editor::Set(const Match& fields) {
 }
 
 void Editor::SetOne(Field field, std::span<const uint8_t> value, std::span<const uint8_t> mask) {
-  const auto [header, offset] = PlaceOf(field);
+  const Header header = PlaceOf(field).header;
+  const size_t offset = PlaceOf(field).offset;
   const Write write{offset, value, mask};
   const auto layer4 = [&](Layer4 wanted) {
     if (headers_.l4 == wanted) UpdateLayer4(Rewrite(Layer4At(), offset, value, mask));

@@ -19,7 +19,8 @@
 
 namespace sluice::xdp {
 
-struct FlowPlan {
+// A small_vector may allocate when it is moved; who runs out of memory here has no use for going on.
+struct FlowPlan {  // NOLINT(bugprone-exception-escape)
   struct Target {
     uint64_t port;  // its serial
     FlowSpec spec;

@@ -97,7 +97,7 @@ class FlowStore : public FlowTable::Listener {
     FlowId id;
   };
   using Placements = boost::container::small_vector<Placement, 1>;  // nearly all flows are in one table
-  struct Flow {
+  struct Flow {                                                     // NOLINT(bugprone-exception-escape): see FlowPlan
     Ufid ufid;
     uint64_t instance = 0;
     uint64_t del_seq = 0;
@@ -113,7 +113,7 @@ class FlowStore : public FlowTable::Listener {
     FlowStatsDelta counted;              // in software, not told yet
   };
   // A put that waits for Flush.
-  struct Queued {
+  struct Queued {  // NOLINT(bugprone-exception-escape): see FlowPlan
     const v1::FlowState* put;
     uint64_t ticket;
     uint32_t flow;

@@ -58,7 +58,7 @@ struct PortContext {
 
 // Session thread. Destroyed, it detaches its program and leaves `groups`, but turns no setting back: that is
 // Withdraw's.
-class Port {
+class Port {  // NOLINT(clang-analyzer-optin.performance.Padding): in the order in which they may go
  public:
   // Loads, attaches and prepares the device `name`, or fails with everything as before. Where a pin of an earlier
   // plugin still forwards on the device, that goes on until TakeOver.

@@ -27,7 +27,7 @@ class Ports : public PortNames {
     std::function<void()> after;
   };
   Ports(PortContext context, PortSettings defaults, Closing closing)
-      : context_(std::move(context)), defaults_(defaults), closing_(std::move(closing)) {}
+      : context_(std::move(context)), defaults_(std::move(defaults)), closing_(std::move(closing)) {}
 
   enum class Outcome {
     kSame,        // known already, nothing changed
