@@ -79,7 +79,7 @@ class Options {
         if (!all.empty()) all += ", ";
         all += each;
       }
-      return Error{"unknown_option", "there is no option '" + name + "'; there are: " + all};
+      return Error{"unknown_option", std::string("there is no option '").append(name).append("'; there are: ") + all};
     }
     return {};
   }
