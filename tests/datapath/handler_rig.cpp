@@ -60,6 +60,10 @@ HandlerRig::HandlerRig(const test::Netns& netns, unsigned ports, const std::map<
 
 HandlerRig::~HandlerRig() {
   if (!stopped_) Stop();
+  handler_.reset();
+  // What was kept is nobody's any more.
+  KeptState kept(run_dir_.path(), "xdp");
+  while (!kept.entries().empty()) (void)kept.Withdraw(std::string(kept.entries().begin()->first));
 }
 
 v1::FlowState& HandlerRig::NewChange(uint32_t flow, uint64_t instance, bool del) {
