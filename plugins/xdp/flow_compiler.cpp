@@ -44,6 +44,15 @@ std::optional<Terminal> SimpleTerminal(const Actions& actions) {
   return std::nullopt;
 }
 
+}  // namespace
+
+Result<void> CheckOutput(uint32_t port, const Groups& groups) {
+  if (groups.HasPort(port)) return {};
+  return Error{"no_such_port", "Port " + std::to_string(port) + " is not one of the XDP plugin's"};
+}
+
+namespace {
+
 // Turns an action list into edits and one terminal.
 class ActionCompiler {
  public:
@@ -63,7 +72,7 @@ class ActionCompiler {
  private:
   Result<void> Add(const Action& action, const Output& output) {
     if (auto placed = PlaceTerminal(action, {SLUICE_ACTION_OUTPUT, 0}); !placed) return placed;
-    if (auto known = CheckPort(output.port); !known) return known;
+    if (auto known = CheckOutput(output.port, groups_); !known) return known;
     outputs_.push_back(output.port);
     return {};
   }
@@ -102,7 +111,7 @@ class ActionCompiler {
     if (!expired) return UnsupportedAction(action, " with more than one action for packets whose time is over");
     if (!meta_.Can(expired->type)) return UnsupportedAction(ttl.expired[0], ": the object is without it");
     if (expired->type == SLUICE_ACTION_OUTPUT) {
-      if (auto known = CheckPort(expired->arg); !known) return known;
+      if (auto known = CheckOutput(expired->arg, groups_); !known) return known;
     }
     sluice_edit edit{};
     edit.type = SLUICE_ACTION_DEC_TTL;
@@ -113,11 +122,6 @@ class ActionCompiler {
   template <typename Other>
   Result<void> Add(const Action& action, const Other&) {
     return UnsupportedAction(action, "");
-  }
-
-  Result<void> CheckPort(uint32_t port) {
-    if (groups_.HasPort(port)) return {};
-    return Error{"no_such_port", "Port " + std::to_string(port) + " is not one of the XDP plugin's"};
   }
 
   Result<void> AddEdit(const Action& action, const sluice_edit& edit) {

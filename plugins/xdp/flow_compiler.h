@@ -48,6 +48,9 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout);
 Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups,
                                        Wait wait = Wait::kAllowed);
 
+// Error "no_such_port" where `groups` has no device for an output.
+Result<void> CheckOutput(uint32_t port, const Groups& groups);
+
 // The key that a packet with these values has in the object's layout. `values` is as FlowKeyBytes.
 KeyWords PacketKey(const FlowKeyBytes& values, uint64_t present, const KeyLayout& layout);
 

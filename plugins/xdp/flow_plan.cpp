@@ -76,8 +76,8 @@ Error FlowPlanner::NameOutput(Error error, const Actions& actions) const {
 
 Result<void> FlowPlanner::CheckOutputs(const Actions& actions) const {
   for (const auto& action : actions) {
-    if (const auto* output = std::get_if<Output>(&action); output != nullptr && !groups_.HasPort(output->port)) {
-      return Error{"no_such_port", "Port " + std::to_string(output->port) + " is not one of the XDP plugin's"};
+    if (const auto* output = std::get_if<Output>(&action)) {
+      if (auto checked = CheckOutput(output->port, groups_); !checked) return checked;
     }
     if (const auto* ttl = std::get_if<DecTtl>(&action)) {
       if (auto checked = CheckOutputs(ttl->expired); !checked) return checked;

@@ -82,12 +82,14 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
     flows_.Put(change.put(), change.seq(), reply);
     return;
   }
-  const bool queues = change.has_packet_out() && change.packet_out().has_actions() && soft_path_.IsOpen();
-  // All others take effect now, so what came before them has to have.
-  if (!queues) {
-    flows_.Flush(reply);
-    SendQueued();
+  if (change.has_packet_out()) {
+    if (!change.packet_out().has_actions()) flows_.Flush(reply);  // it is looked up
+    OnPacketOut(change.packet_out(), reply);
+    return;
   }
+  // The others take effect now, so what came before them has to have.
+  flows_.Flush(reply);
+  SendQueued();
   switch (change.body_case()) {
     case v1::Change::kDel:
       flows_.Delete(change.del(), change.seq(), reply);
@@ -99,9 +101,6 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
     case v1::Change::kPortDel:
       planner_.Forget();
       ports_.Delete(change.port_del().name());
-      break;
-    case v1::Change::kPacketOut:
-      OnPacketOut(change.packet_out(), reply);
       break;
     default:
       break;  // of a later version
