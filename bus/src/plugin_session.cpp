@@ -191,7 +191,8 @@ class PluginSession::Impl {
     } else if (batch_->resync()) {
       handler_.OnResync();
     }
-    v1::FromPlugin& reply = *google::protobuf::Arena::CreateMessage<v1::FromPlugin>(&arena_);
+    reply_.Clear();
+    v1::FromPlugin& reply = reply_;
     if (batch_->changes_size() != 0 || batch_->synced()) handler_.OnBatch(*batch_, reply);
     reply.set_ack(batch_->batch());
     Queue(reply);
@@ -262,7 +263,9 @@ class PluginSession::Impl {
   // On an arena: a batch is some hundred small messages that come and go together.
   google::protobuf::Arena arena_;
   v1::ToPlugin* batch_ = nullptr;
-  v1::FromPlugin said_;  // of OnReadable, kept for what it has allocated
+  // Kept for what they have allocated: verdicts' strings cost more than they are worth.
+  v1::FromPlugin said_;   // of OnReadable
+  v1::FromPlugin reply_;  // to a batch
 
   std::thread thread_;
 };
