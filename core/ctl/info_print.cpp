@@ -105,11 +105,9 @@ std::string PluginDetails(const v1::Plugin& plugin, size_t indent) {
   std::vector<std::vector<std::string>> rows;
   if (!plugin.path().empty()) rows.push_back({"path", plugin.path()});
   if (!plugin.options().empty()) rows.push_back({"options", Pairs(plugin.options())});
-  if (plugin.isolation() == "process") {
-    rows.push_back({"orphan", plugin.orphan()});
-    if (plugin.adopted()) rows.push_back({"adopted", "from an earlier daemon"});
-    if (plugin.restarts() != 0) rows.push_back({"restarts", std::to_string(plugin.restarts())});
-  }
+  if (plugin.orphan() == "keep") rows.push_back({"orphan", "keep"});
+  if (plugin.adopted()) rows.push_back({"adopted", "from an earlier daemon"});
+  if (plugin.restarts() != 0) rows.push_back({"restarts", std::to_string(plugin.restarts())});
   if (plugin.has_absence()) rows.push_back({"last away", AbsenceText(plugin.absence())});
   rows.push_back({"fields", Join(plugin.capabilities().fields())});
   rows.push_back({"actions", Join(plugin.capabilities().actions())});

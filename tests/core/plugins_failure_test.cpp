@@ -23,7 +23,8 @@ class PluginsFailureTest : public ::testing::Test, protected CoreRig {
   v1::Plugin Plugin(const std::string& name) {
     v1::Request list;
     list.mutable_plugin_list();
-    for (const v1::Plugin& plugin : Ask(list).plugins()) {
+    const v1::Reply reply = Ask(list);
+    for (const v1::Plugin& plugin : reply.plugins()) {
       if (plugin.name() == name) return plugin;
     }
     return {};
@@ -367,7 +368,7 @@ TEST_F(PluginsFailureTest, ALaggardSeesTheNewestStateOfEachFlowInBoundedMemory) 
 }
 
 TEST_F(PluginsFailureTest, AnAdoptedPluginKeepsWhatItHasUntilPublishersHadTheirTime) {
-  const Orphan orphan{.spec = {.name = "session", .path = "/x/session.so", .process = true, .keep_orphaned = true},
+  const Orphan orphan{.spec = {"session", "/x/session.so", true, {}, true},
                       .token = "yesterday/session/1",
                       .version = "1",
                       .pid = 4711};
@@ -414,7 +415,7 @@ TEST_F(PluginsFailureTest, AnAdoptedPluginKeepsWhatItHasUntilPublishersHadTheirT
 }
 
 TEST_F(PluginsFailureTest, AnOrphanThatSaysNothingIsEndedAndThePluginStarted) {
-  const Orphan orphan{.spec = {.name = "session", .path = "/x/session.so", .process = true, .keep_orphaned = true},
+  const Orphan orphan{.spec = {"session", "/x/session.so", true, {}, true},
                       .token = "yesterday/session/1",
                       .version = "1",
                       .pid = 4711};

@@ -10,7 +10,7 @@ import time
 
 from harness import SluiceTest, main, run, wait_until
 
-SECONDS = 8
+SECONDS = 10
 ROUNDS = int(os.environ.get("SLUICE_LOAD_ROUNDS", "0"))
 SANITIZED = "asan" in os.environ.get("SLUICE_BUILD_DIR", "") or "tsan" in os.environ.get("SLUICE_BUILD_DIR", "")
 _LIBBPF = ctypes.CDLL("libbpf.so.1")
