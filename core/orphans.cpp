@@ -64,8 +64,8 @@ Result<HostFile> HostFile::Write(const std::string& run_dir, const Orphan& self)
   const std::string fresh = path + "." + std::to_string(self.pid);
   UniqueFd lock(open(fresh.c_str(), O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0640));
   if (!lock || flock(lock.get(), LOCK_EX | LOCK_NB) != 0) return Failed(fresh + " cannot be made and locked");
-  const nlohmann::json json = {{"name", self.spec.name},       {"path", self.spec.path}, {"options", self.spec.options},
-                               {"token", self.token},          {"pid", self.pid},        {"version", self.version}};
+  const nlohmann::json json = {{"name", self.spec.name}, {"path", self.spec.path}, {"options", self.spec.options},
+                               {"token", self.token},    {"pid", self.pid},        {"version", self.version}};
   const std::string text = json.dump(2) + "\n";
   const bool written = write(lock.get(), text.data(), text.size()) == static_cast<ssize_t>(text.size());
   if (!written || rename(fresh.c_str(), path.c_str()) != 0) {
@@ -110,10 +110,10 @@ Result<UniqueFd> OpenOrphan(const std::string& run_dir, const Orphan& orphan) {
   // It lived after the descriptor was had: that is of no other process.
   if (pidfd && WriterLives(PathOf(run_dir, orphan.spec.name))) return pidfd;
   const std::string why = pidfd ? "it has just ended" : std::strerror(errno);
-  return Error{"start_failed",
-               "plugin " + orphan.spec.name + ": its process " + std::to_string(orphan.pid) +
-                   " cannot be taken over: " + why,
-               0, 0};
+  return Error{
+      "start_failed",
+      "plugin " + orphan.spec.name + ": its process " + std::to_string(orphan.pid) + " cannot be taken over: " + why, 0,
+      0};
 }
 
 void EndOrphan(const std::string& run_dir, const Orphan& orphan, uint32_t stop_ms) {

@@ -37,8 +37,8 @@ using sluice::core::PluginModule;
 constexpr unsigned kStopSeconds = 10;
 
 // Goes with the daemon, also where that died before this process could ask to be told.
-void DieWith(pid_t parent) {
-  prctl(PR_SET_PDEATHSIG, SIGTERM);
+void DieWith(pid_t parent, int signal) {
+  prctl(PR_SET_PDEATHSIG, signal);
   if (getppid() != parent) std::_Exit(EXIT_FAILURE);
 }
 
@@ -133,7 +133,7 @@ int Run(const nlohmann::json& description) {
   spdlog::set_pattern("%Y-%m-%d %H:%M:%S.%e %l %v");
   spdlog::set_level(spdlog::level::from_str(text("log_level")));
   const auto parent = description.at("parent").get<pid_t>();
-  DieWith(parent);
+  DieWith(parent, SIGKILL);  // a start() that hangs would not hear of another
   const UniqueFd signals = TakeSignals();
 
   const PluginHostData host({.name = name,
@@ -152,6 +152,7 @@ int Run(const nlohmann::json& description) {
     Report("error " + started.error().detail);
     return EXIT_FAILURE;
   }
+  DieWith(parent, SIGTERM);
   std::optional<HostFile> file;
   std::optional<Lifeline> lifeline;
   if (description.at("keep_orphaned").get<bool>()) {

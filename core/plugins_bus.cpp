@@ -77,7 +77,7 @@ void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
   if (message.ack() != 0) {
     slot.feed->Ack(message.ack());
     parts_.port_service.OnAck(slot.spec.name, message.ack());
-    if (slot.away != nullptr && slot.feed->caught_up()) OnCaughtUp(slot);
+    if (slot.away != nullptr && slot.state == State::running && slot.feed->caught_up()) OnCaughtUp(slot);
   }
   if (message.bye()) OnBye(slot, message.error());
 }

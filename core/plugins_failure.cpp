@@ -101,8 +101,6 @@ void Plugins::CheckSilence(Slot& slot, uint64_t now) {
 // told nothing, and leaves nothing unconfirmed. Batches that it has not acknowledged still count: to one that takes
 // nothing at all, nothing more is sent.
 void Plugins::Resync(Slot& slot, const std::string& why) {
-  parts_.counters.Add("plugin_resyncs");
-  spdlog::warn("plugin {} {}: it is told everything anew", slot.spec.name, why);
   slot.feed->Pause();
   parts_.table.Forget(slot.index);
   parts_.port_service.OnResync(slot.spec.name);
@@ -110,9 +108,11 @@ void Plugins::Resync(Slot& slot, const std::string& why) {
   parts_.timers.Cancel(slot.resync_timer);
   const uint64_t now = parts_.timers.Now();
   const uint64_t due = slot.resynced_ns == 0 ? now : slot.resynced_ns + times_.resync_ms * kMs;
-  const auto start = [this, token = slot.token] {
+  const auto start = [this, token = slot.token, why] {
     Slot* again = ByToken(token);
     if (again == nullptr || again->state != State::running) return;
+    parts_.counters.Add("plugin_resyncs");
+    spdlog::warn("plugin {} {}: it is told everything anew", again->spec.name, why);
     again->resynced_ns = parts_.timers.Now();
     StartFeed(*again, true, again->rejoin_timer != Timers::Id{});
   };

@@ -216,8 +216,8 @@ Result<std::unique_ptr<PluginRun>> AdoptProcess(const Orphan& orphan, RunEvents 
     return Error{"start_failed", "plugin " + orphan.spec.name + ": its process cannot be told: " + std::strerror(errno),
                  0, 0};
   }
-  return std::unique_ptr<PluginRun>(std::make_unique<ProcessRun>(orphan.spec, orphan.pid, std::move(*pidfd), UniqueFd(),
-                                                                 std::move(events), watches));
+  return std::unique_ptr<PluginRun>(
+      std::make_unique<ProcessRun>(orphan.spec, orphan.pid, std::move(*pidfd), UniqueFd(), std::move(events), watches));
 }
 
 }  // namespace sluice::core

@@ -87,8 +87,9 @@ void AddPluginCommands(const Cli& cli) {
   load->add_option("NAME|PATH", arguments->name, "A name in the daemon's plugin directory, or a path")->required();
   load->add_option("--isolation", arguments->isolation, "A thread of the daemon, or a process of its own")
       ->check(CLI::IsMember({"thread", "process"}));
-  load->add_option("--orphan", arguments->orphan,
-                   "What a process does when the daemon dies: withdraw and end, or keep the flows and wait for the next")
+  load->add_option(
+          "--orphan", arguments->orphan,
+          "What a process does when the daemon dies: withdraw and end, or keep the flows and wait for the next")
       ->check(CLI::IsMember({"withdraw", "keep"}));
   AddOptions(load, arguments->options, "An option for the plugin; may be given several times");
   load->callback([cli, arguments] {

@@ -20,8 +20,8 @@ namespace sluice::xdp {
 // Session thread. Reports of a port's state go into the FromPlugin given.
 class Ports : public PortNames {
  public:
-  // `opening`: before a device is opened, which takes a while. `before`: before a port goes, when no packet meets it any
-  // more and its table's last statistics are there to be read. `after`: when it has gone.
+  // `opening`: before a device is opened, which takes a while. `before`: before a port goes, when no packet meets it
+  // any more and its table's last statistics are there to be read. `after`: when it has gone.
   struct Told {
     std::function<void()> opening;
     std::function<void(Port&)> before;

@@ -42,8 +42,9 @@ class IsolationTest : public ::testing::Test {
   bool Alive() { return Accepts(daemon_, PutFlow("eth_type(0x86dd)", "drop")); }
 
   const sluice::test::TempDir dir_;
-  Daemon daemon_{{"--config", dir_.Write("c.toml", "[times]\nplugin_stop_ms = 500\nrestart_ms = 20\n"
-                                                   "[limits]\nrestarts = 3\n")}};
+  Daemon daemon_{{"--config", dir_.Write("c.toml",
+                                         "[times]\nplugin_stop_ms = 500\nrestart_ms = 20\n"
+                                         "[limits]\nrestarts = 3\n")}};
 };
 
 TEST_F(IsolationTest, AFrozenHostIsNoticedWithinASecondAndComesBack) {

@@ -24,9 +24,8 @@ class OrphanTest : public ::testing::Test {
  protected:
   // Whoever outlives the test as well ends by itself.
   explicit OrphanTest(int orphan_ms = 30'000)
-      : args_{"--config", dir_.Write("c.toml", "[times]\nrejoin_ms = " + std::to_string(kRejoinMs) +
-                                                   "\norphan_ms = " + std::to_string(orphan_ms) +
-                                                   "\nrestart_ms = 20\n")},
+      : args_{"--config", dir_.Write("c.toml", "[times]\nrejoin_ms = " + std::to_string(kRejoinMs) + "\norphan_ms = " +
+                                                   std::to_string(orphan_ms) + "\nrestart_ms = 20\n")},
         daemon_(args_) {}
 
   bool LoadKeeping(const json& options = json::object()) {

@@ -204,6 +204,7 @@ TEST_F(PluginsFailureTest, AReloadSaysTheGapOrThatThereWasNone) {
     late_replies.clear();
     Reload("session");
     v1::FromPlugin bye;
+    bye.set_ack(to_plugins["session"].back().batch());
     bye.set_kept(kept);
     bye.set_bye(true);
     Say("session", bye);
@@ -269,7 +270,7 @@ TEST_F(PluginsFailureTest, ResyncsHaveTheirInterval) {
   uint64_t most = 0;
   // It acknowledges and beats, and confirms no delete.
   for (int i = 0; i < 1'000; ++i) {
-    const std::string ufid = rig.Put("eth_type(" + std::to_string(2'048 + i) + ")").ufids(0);
+    const std::string ufid = rig.Put("eth_type(" + std::to_string(2'048 + i) + ")", "push_vlan(vid=1,pcp=0)").ufids(0);
     for (const v1::ToPlugin& batch : rig.Batches("session")) resyncs += batch.resync() ? 1 : 0;
     v1::Request del;
     del.mutable_flow_del()->add_flows()->set_ufid(ufid);
@@ -284,13 +285,9 @@ TEST_F(PluginsFailureTest, ResyncsHaveTheirInterval) {
   // At rest, it is told all that there is.
   rig.Put("eth_type(0x0800)", "drop", "00000000-0000-0000-0000-000000000001");
   rig.Pass(1'100);
-  std::vector<std::string> told;
-  bool synced = false;
-  for (const v1::ToPlugin& batch : rig.Batches("session")) {
-    for (const v1::Change& change : batch.changes()) told.push_back(change.put().ufid());
-    synced = synced || batch.synced();
-  }
-  EXPECT_TRUE(synced || !told.empty());
+  bool told = false;
+  for (const v1::Change& change : rig.Changes("session")) told = told || change.put().actions() == "drop";
+  EXPECT_TRUE(told);
 }
 
 TEST_F(PluginsFailureTest, ABatchThatDidNotLeaveIsMadeUpForByAResync) {
@@ -303,7 +300,7 @@ TEST_F(PluginsFailureTest, ABatchThatDidNotLeaveIsMadeUpForByAResync) {
     Say("session", Beat());
   }
   EXPECT_LE(core->counters().Of("plugin_resyncs"), 4U);  // not one in each turn
-  EXPECT_EQ(core->counters().Of("plugin_resyncs"), core->counters().Of("plugin_batches_dropped"));
+  EXPECT_GE(core->counters().Of("plugin_batches_dropped"), 2U);
   plugins_reachable = true;
   Pass(1'000);
   const auto batches = Batches("session");
@@ -348,7 +345,7 @@ TEST_F(PluginsFailureTest, ALaggardSeesTheNewestStateOfEachFlowInBoundedMemory) 
   }
   // Of 90,000 changes as many are under way as the credit allows, and the others are the table itself.
   EXPECT_LE(to_plugins["session"].size(), 8U);
-  EXPECT_LE(core->table().tombstones(), 0U);
+  EXPECT_EQ(core->table().tombstones(), 0U);
   v1::Request del;
   for (int i = 0; i < 10; ++i) del.mutable_flow_del()->add_flows()->set_ufid(ufids[static_cast<size_t>(i)]);
   Ask(del);

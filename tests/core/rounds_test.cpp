@@ -98,7 +98,9 @@ TEST_P(RoundsTest, LeaveNothing) {
   RecordProperty("resident_kb_before", std::to_string(before.resident_kb));
   RecordProperty("resident_kb_after", std::to_string(after.resident_kb));
   // A single page for each round would be 4 kB times the rounds.
-  if (!kSanitized) EXPECT_LT(after.resident_kb, before.resident_kb + 1'024 + static_cast<uint64_t>(rounds));
+  if (!kSanitized) {
+    EXPECT_LT(after.resident_kb, before.resident_kb + 1'024 + static_cast<uint64_t>(rounds));
+  }
 }
 
 INSTANTIATE_TEST_SUITE_P(Isolation, RoundsTest, ::testing::Values("thread", "process"),
