@@ -81,22 +81,28 @@ void Core::OnPlugin(const std::string& identity, std::string_view payload) {
   plugins_.OnMessage(identity, message);
 }
 
-Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation,
+Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation, const std::string& orphan,
                                 const std::map<std::string, std::string>& options) const {
   if (!isolation.empty() && isolation != "thread" && isolation != "process") {
     return Error{"bad_request", "isolation is '" + isolation.substr(0, 40) + "'; it can be thread or process", 0, 0};
   }
+  if (!orphan.empty() && orphan != "withdraw" && orphan != "keep") {
+    return Error{"bad_request", "orphan is '" + orphan.substr(0, 40) + "'; it can be withdraw or keep", 0, 0};
+  }
+  if (orphan == "keep" && isolation != "process") {
+    return Error{"bad_request", "orphan is keep, which only a plugin with isolation process can", 0, 0};
+  }
   auto place = paths_.Find(name);
   if (!place) return place.error();
-  return PluginSpec{place->name, place->path, isolation == "process", options};
+  return PluginSpec{place->name, place->path, isolation == "process", options, orphan == "keep"};
 }
 
-void Core::LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options) {
-  auto spec = SpecOf(name, process ? "process" : "thread", options);
+void Core::LoadConfigured(const std::string& name, Result<PluginSpec> spec) {
   if (!spec) {
     spdlog::error("plugin {} is not loaded: {}", name, spec.error().detail);
     return;
   }
+  if (plugins_.Has(spec->name)) return;
   plugins_.Load(std::move(*spec), true, [](const Result<void>&) {});
 }
 

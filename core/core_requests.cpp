@@ -168,7 +168,7 @@ void Core::OnPluginRequest(const v1::Request& request, const Reply& finish) {
     return plugins_.Reload(name, done_for(name));
   }
   const v1::PluginLoad& load = request.plugin_load();
-  auto spec = SpecOf(load.name(), load.isolation(), ToMap(load.options()));
+  auto spec = SpecOf(load.name(), load.isolation(), load.orphan(), ToMap(load.options()));
   if (!spec) return done_for(load.name())(spec.error());
   const std::string name = spec->name;
   plugins_.Load(std::move(*spec), false, done_for(name));
