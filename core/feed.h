@@ -45,6 +45,9 @@ class Feed {
   // Nothing but ports has been told yet.
   [[nodiscard]] bool holding() const { return running() && (starting_ || holding_); }
   [[nodiscard]] size_t packets() const { return packets_.size(); }
+  [[nodiscard]] size_t packet_bytes() const { return packet_bytes_; }
+  [[nodiscard]] uint64_t unacknowledged() const { return last_batch_ - acked_; }
+  [[nodiscard]] const FeedLimits& limits() const { return limits_; }
   [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
 
  private:

@@ -241,6 +241,8 @@ void Plugins::Gone(Slot& slot) {
   parts_.timers.Cancel(slot.ports_timer);
   identities_.erase(slot.identity);
   slot.identity.clear();
+  // Packets that waited for it.
+  if (slot.feed->packets() != 0) parts_.counters.Add("packet_out_dropped", slot.feed->packets());
   slot.feed->Stop();
   if (slot.index < names_.size()) names_[slot.index].clear();
   parts_.table.Forget(slot.index);
