@@ -59,7 +59,7 @@ class Publishers {
     void Show(v1::Publisher& out) const;
   };
 
-  Publishers(Counters& counters, size_t limit) : counters_(counters), limit_(limit) {}
+  Publishers(Counters& counters, size_t limit) : counters_(counters), limit_(limit) { others_.name = kOthers; }
 
   // A message came on ingress, of whose records some were accepted and some refused. Examples of these are told by
   // Due().
@@ -89,7 +89,7 @@ class Publishers {
     uint64_t id = 0;
     uint64_t newest_seq = 0;
     uint64_t records = 0;  // in the messages up to that, by the publisher's count
-    Account account;
+    Account account{};
   };
   struct One {
     std::string name;
@@ -118,7 +118,7 @@ class Publishers {
   const size_t limit_;
   size_t untold_ = 0;  // of refused and gap, those that have something in them
   Account total_;
-  One others_{.name = kOthers};
+  One others_;
   std::list<One> recent_;  // most recently heard first
   std::unordered_map<std::string, std::list<One>::iterator> by_name_;
 };

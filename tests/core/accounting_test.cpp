@@ -146,7 +146,9 @@ TEST_F(AccountingTest, EachOfSeveralIsExact) {
   for (int i = 0; i < 3'000; ++i) {
     one.Send(payload, 20);
     two.Send(payload, 20);
-    if (i % 300 == 0) EXPECT_EQ(daemon_.Ask(request).accepted(), 20U);
+    if (i % 300 == 0) {
+      EXPECT_EQ(daemon_.Ask(request).accepted(), 20U);
+    }
   }
   ASSERT_TRUE(one.Conclude(daemon_));
   ASSERT_TRUE(two.Conclude(daemon_));

@@ -170,6 +170,7 @@ class Slow {
  private:
   static Monitor Open(const Daemon& daemon) {
     auto monitor = Monitor::Open({.endpoints = EndpointsIn(daemon.run_dir()),
+                                  .topics = {},
                                   .snapshot = true,
                                   .resync_interval = std::chrono::milliseconds(100),
                                   .high_water_mark = 10});
@@ -367,7 +368,8 @@ TEST(MonitorsTest, ALargeSnapshotWhileThingsChangeIsTheTableAsOfItsNumber) {
     (void)publisher.Flush();
   });
   for (int walk = 0; walk < kWalks; ++walk) {
-    auto monitor = Monitor::Open({.endpoints = EndpointsIn(daemon.run_dir()), .snapshot = true, .chunk = 500});
+    auto monitor =
+        Monitor::Open({.endpoints = EndpointsIn(daemon.run_dir()), .topics = {}, .snapshot = true, .chunk = 500});
     EXPECT_TRUE(monitor);
     FlowMirror mirror;
     uint64_t started = 0;
