@@ -60,7 +60,10 @@ Bus::Bus(Endpoints endpoints, const BusQueues& queues)
       ingress_(context_, zmq::socket_type::sub),
       control_(context_, zmq::socket_type::router),
       events_(context_, zmq::socket_type::xpub),
-      plugins_(context_, zmq::socket_type::router) {
+      plugins_(context_, zmq::socket_type::router),
+      ingress_peers_(context_, ingress_, "ingress"),
+      control_peers_(context_, control_, "control"),
+      events_peers_(context_, events_, "events") {
   for (zmq::socket_t* socket : {&ingress_, &control_, &events_, &plugins_}) {
     socket->set(zmq::sockopt::linger, kLingerMs);
     socket->set(zmq::sockopt::maxmsgsize, kMaxFrame);
@@ -71,7 +74,8 @@ Bus::Bus(Endpoints endpoints, const BusQueues& queues)
   control_.set(zmq::sockopt::rcvhwm, queues.control);
   control_.set(zmq::sockopt::sndhwm, queues.control);
   events_.set(zmq::sockopt::sndhwm, queues.events);
-  events_.set(zmq::sockopt::xpub_verboser, true);  // every subscription: who has just come is beaten for at once
+  // Every subscription, as who has just come is beaten for at once; of unsubscriptions the last of a prefix.
+  events_.set(zmq::sockopt::xpub_verbose, true);
   plugins_.set(zmq::sockopt::router_mandatory, true);
   plugins_.set(zmq::sockopt::rcvhwm, kFromPlugins);
   plugins_.set(zmq::sockopt::sndhwm, kToPlugins);
@@ -98,6 +102,10 @@ Result<std::unique_ptr<Bus>> Bus::Open(const Endpoints& endpoints, const BusQueu
   } catch (const zmq::error_t& error) {
     return Error{"bind_failed", std::string("no ZeroMQ sockets: ") + error.what(), 0, 0};
   }
+}
+
+std::map<std::string, uint64_t> Bus::CountConnections() {
+  return {{"ingress", ingress_peers_.Count()}, {"control", control_peers_.Count()}, {"events", events_peers_.Count()}};
 }
 
 bool Bus::Publish(std::string_view topic, const std::string& payload) {

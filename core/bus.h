@@ -2,10 +2,12 @@
 // The daemon's sockets.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <zmq.hpp>
 
+#include "connections.h"
 #include "sluice/endpoints.h"
 #include "sluice/error.h"
 
@@ -34,6 +36,9 @@ class Bus {
   zmq::socket_t& events() { return events_; }
   zmq::socket_t& plugins() { return plugins_; }
 
+  // How many are connected, by endpoint: "events" are the monitors, "ingress" the publishers.
+  std::map<std::string, uint64_t> CountConnections();
+
   // [topic][payload] on events.
   bool Publish(std::string_view topic, const std::string& payload);
   // [identity][payload] on plugins; false where there is no such peer or its queue is full.
@@ -48,6 +53,9 @@ class Bus {
   zmq::socket_t control_;
   zmq::socket_t events_;
   zmq::socket_t plugins_;
+  Connections ingress_peers_;
+  Connections control_peers_;
+  Connections events_peers_;
 };
 
 }  // namespace sluice::core

@@ -57,6 +57,7 @@ CoreSettings SettingsOf(const Config& config, const Endpoints& endpoints) {
   settings.version = SLUICE_VERSION;
   settings.flows = {.max_flows = config.max_flows, .max_tombstones = config.max_tombstones};
   settings.feed.packets = config.queue_packets;
+  settings.snapshots.held = config.max_tombstones;
   settings.plugins.start_ms = config.plugin_start_ms;
   settings.plugins.stop_ms = config.plugin_stop_ms;
   settings.plugins.silence_ms = config.silence_ms;
@@ -70,6 +71,8 @@ CoreSettings SettingsOf(const Config& config, const Endpoints& endpoints) {
   settings.idle_grace_ms = config.idle_grace_ms;
   settings.publishers = config.max_publishers;
   settings.max_message = config.max_message;
+  settings.socket_queues = {
+      {"ingress", config.queue_ingress}, {"control", config.queue_control}, {"events", config.queue_events}};
   settings.endpoints = {{"ingress", endpoints.ingress},
                         {"control", endpoints.control},
                         {"events", endpoints.events},
@@ -118,7 +121,8 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
   Outlet outlet{
       .publish = [this](std::string_view topic, const std::string& payload) { return bus_->Publish(topic, payload); },
       .to_plugin = [this](const std::string& identity,
-                          const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); }};
+                          const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); },
+      .connections = [this] { return bus_->CountConnections(); }};
   core_ = std::make_unique<Core>(SettingsOf(config, endpoints), std::move(outlet), *launcher_,
                                  PluginPaths(InstalledDirs(config.plugin_dir, "SLUICE_PLUGIN_DIR", "plugins")));
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);

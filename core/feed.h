@@ -55,6 +55,9 @@ class Feed {
   // The plugin has acknowledged all that there was when the feed started.
   [[nodiscard]] bool caught_up() const { return running() && synced_ && acked_ >= synced_batch_; }
   [[nodiscard]] size_t packets() const { return packets_.size(); }
+  [[nodiscard]] size_t packet_bytes() const { return packet_bytes_; }
+  [[nodiscard]] uint64_t unacknowledged() const { return last_batch_ - acked_; }
+  [[nodiscard]] const FeedLimits& limits() const { return limits_; }
   [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
 
  private:

@@ -96,8 +96,9 @@ void FlowService::Flush(const v1::FlowFlush& request, v1::Reply& reply) {
     }
     port = *number;
   }
+  reply.set_ok(true);
   reply.set_accepted(table_.Flush(port));
-  Conclude(reply);
+  counters_.Add("accepted");  // one record, however many flows
 }
 
 Result<void> FlowService::Send(v1::PacketOut packet) {

@@ -84,6 +84,7 @@ class Plugins {
   // Threads that would not end: they may still use what they were given.
   [[nodiscard]] bool LostThreads() const { return !lost_.empty(); }
   void Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const;
+  void ShowQueues(google::protobuf::RepeatedPtrField<v1::Queue>& out) const;
 
  private:
   enum class State : uint8_t { starting, running, stopping, failed, parked };

@@ -164,4 +164,21 @@ void Plugins::Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const {
   for (const auto& [name, slot] : slots_) ShowOne(*slot, *out.Add());
 }
 
+void Plugins::ShowQueues(google::protobuf::RepeatedPtrField<v1::Queue>& out) const {
+  for (const auto& [name, slot] : slots_) {
+    const auto show = [&, plugin = "plugin." + name](const char* what, uint64_t depth, uint64_t limit) {
+      v1::Queue& queue = *out.Add();
+      queue.set_name(plugin + "." + what);
+      queue.set_depth(depth);
+      queue.set_limit(limit);
+    };
+    const Feed& feed = *slot->feed;
+    show("changes", feed.lag(), 0);
+    show("batches", feed.running() ? feed.unacknowledged() : 0, feed.limits().window);
+    show("packets", feed.packets(), feed.limits().packets);
+    show("packet_bytes", feed.packet_bytes(), feed.limits().packet_bytes);
+    show("deletes", parts_.table.UnconfirmedOf(slot->index), parts_.table.limits().max_tombstones);
+  }
+}
+
 }  // namespace sluice::core
