@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -144,7 +145,7 @@ void Core::RefuseMessage(std::string_view topic, const Error& error) {
   v1::Reply reply;
   v1::Refusal& refusal = *reply.add_refused();
   refusal.set_reason(error.reason);
-  refusal.set_detail(error.detail);
+  refusal.set_detail(Utf8(error.detail));
   counters_.AddReason("refused", error.reason);
   Account("", 0, topic, true, reply);
 }

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "core.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -11,7 +12,7 @@ namespace {
 void Deny(v1::Reply& reply, const Error& error) {
   reply.set_ok(false);
   reply.set_reason(error.reason);
-  reply.set_detail(error.detail);
+  reply.set_detail(Utf8(error.detail));
 }
 
 template <typename T>

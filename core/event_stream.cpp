@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event_stream.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "clock.h"
@@ -59,6 +60,13 @@ EventStream::EventStream(Sequence& sequence, Counters& counters, const std::stri
 }
 
 void EventStream::Subscribed(std::string_view prefix, bool on) {
+  const bool json = prefix.starts_with(topic::kJsonPrefix);
+  const std::string_view wanted = prefix.substr(json ? topic::kJsonPrefix.size() : 0);
+  if (std::none_of(kNames.begin(), kNames.end(), [&](std::string_view name) { return name.starts_with(wanted); })) {
+    // Not remembered: there is no end of those.
+    if (on) counters_.Add("subscriptions_unknown");
+    return;
+  }
   // What is under way belongs to those who listened when it happened.
   Flush();
   if (on) {
@@ -68,11 +76,11 @@ void EventStream::Subscribed(std::string_view prefix, bool on) {
   }
   binary_.fill(false);
   json_.fill(false);
-  for (const auto& [wanted, count] : prefixes_) {
-    const bool json = wanted.starts_with(topic::kJsonPrefix);
-    const std::string_view rest = std::string_view(wanted).substr(json ? topic::kJsonPrefix.size() : 0);
+  for (const auto& [known, count] : prefixes_) {
+    const bool in_json = known.starts_with(topic::kJsonPrefix);
+    const std::string_view rest = std::string_view(known).substr(in_json ? topic::kJsonPrefix.size() : 0);
     for (size_t i = 0; i < kTopics; ++i) {
-      if (kNames[i].starts_with(rest)) (json ? json_ : binary_)[i] = true;
+      if (kNames[i].starts_with(rest)) (in_json ? json_ : binary_)[i] = true;
     }
   }
 }

@@ -45,7 +45,7 @@ class EventStream {
 
   EventStream(Sequence& sequence, Counters& counters, const std::string& node, const std::string& epoch, Send send);
 
-  // A subscription came (or the last of this prefix went), as XPUB tells it.
+  // A subscription came (or one of this prefix went), as XPUB tells it. One that covers no topic is counted only.
   void Subscribed(std::string_view prefix, bool on);
   [[nodiscard]] bool Wanted(Topic topic) const {
     return binary_[static_cast<size_t>(topic)] || json_[static_cast<size_t>(topic)];

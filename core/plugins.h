@@ -109,6 +109,7 @@ class Plugins {
   void OnBye(Slot& slot, const std::string& error);
   void Stranger(const std::string& identity, const v1::FromPlugin& message);
   void Take(Slot& slot, v1::FromPlugin& message);
+  void TakeAck(Slot& slot, uint64_t batch);
   void RunWhenReady(Slot& slot);
   void StartFeed(Slot& slot, bool resync);
   void StartTimeout(const std::string& token);

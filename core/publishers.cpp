@@ -3,6 +3,8 @@
 
 #include <utility>
 
+#include "sluice/utf8.h"
+
 namespace sluice::core {
 namespace {
 
@@ -14,7 +16,7 @@ constexpr size_t kMaxTopic = 64;
 }  // namespace
 
 Publishers::One& Publishers::Message(const std::string& full_name, uint64_t seq) {
-  const std::string name = full_name.substr(0, kMaxName);
+  const std::string name = Utf8(full_name, kMaxName);
   auto known = by_name_.find(name);
   if (known == by_name_.end()) {
     if (recent_.size() >= limit_) {
@@ -49,7 +51,7 @@ void Publishers::Refuse(One& publisher, std::string_view topic, uint64_t count, 
   if (pending.count() == 0) {
     ++pending_;
     pending.set_publisher(publisher.told.name());
-    pending.set_topic(std::string(topic.substr(0, kMaxTopic)));
+    pending.set_topic(Utf8(topic, kMaxTopic));
   }
   pending.set_count(pending.count() + count);
   if (pending.refused_size() < kExamples) *pending.add_refused() = example;
