@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "message_items.h"
 #include "sluice/utf8.h"
 #include "sluice/wire.h"
 
@@ -117,6 +118,7 @@ void Core::OnIngress(std::string_view topic, std::string_view payload) {
                                std::to_string(settings_.max_message);
     return RefuseMessage(topic, Error{"too_large", detail, 0, 0});
   }
+  if (auto few = CheckItems(payload, 1); !few) return RefuseMessage(topic, few.error());
   v1::Reply reply;
   // Decodes, does, accounts: the same for every kind of message.
   const auto take = [&](auto message, const auto& act) {

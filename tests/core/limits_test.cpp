@@ -182,6 +182,34 @@ TEST_F(Words, SubscriptionsToNothingAreNotRemembered) {
   EXPECT_EQ(Counted("subscriptions_unknown"), 101U);
 }
 
+TEST_F(Words, TooManyFlowsInAMessageAreNotEvenDecoded) {
+  const auto request = [](int count) {
+    v1::Request many;
+    for (int i = 0; i < count; ++i) many.mutable_packet_outs()->add_packets();
+    return many;
+  };
+  std::vector<v1::Reply> replies;
+  const auto ask = [&](const std::string& payload) {
+    core->OnControl(payload, [&](v1::Reply reply) { replies.push_back(std::move(reply)); });
+  };
+  std::string json = R"({"packets":[{})";
+  for (int i = 0; i < 65'537; ++i) json += ",{}";
+  json += "]}";
+  for (const std::string& payload : {Encode(request(65'537)), R"({"packet_outs":)" + json + "}"}) {
+    ask(payload);
+    EXPECT_EQ(replies.back().reason(), "too_many");
+  }
+  ask(Encode(request(65'536)));
+  EXPECT_EQ(replies.back().refused_size(), 65'536);
+  core->OnIngress("packet.outs", json);
+  core->OnIngress("packet.outs", Encode(request(65'537).packet_outs()));
+  const auto told = Events();
+  ASSERT_EQ(told.size(), 1U);
+  EXPECT_EQ(told[0].refused().count(), 2U);
+  EXPECT_EQ(told[0].refused().refused(0).reason(), "too_many");
+  EXPECT_EQ(Counted("refused.too_many"), 4U);
+}
+
 TEST(PublisherLimit, IsForEachOfThemAndForThoseWithoutAPlaceTogether) {
   CoreSettings settings = CoreRig::Settings();
   settings.flows.max_flows_per_publisher = 2;
