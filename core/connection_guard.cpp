@@ -59,19 +59,19 @@ uint64_t RaiseDescriptorLimit() {
 
 ConnectionGuard::ConnectionGuard(const std::vector<std::string>& paths, size_t most)
     : most_(most), spare_(open("/dev/null", O_RDONLY | O_CLOEXEC)) {
-  for (const std::string& path : paths) peers_[path];
+  for (const std::string& path : paths) endpoints_[path];
   Current() = this;
 }
 
 ConnectionGuard::~ConnectionGuard() { Current() = nullptr; }
 
-bool ConnectionGuard::HasRoom(const std::string& path, Peers& peers) {
-  if (peers.size() < most_) return true;
+bool ConnectionGuard::HasRoom(const std::string& path, Endpoint& endpoint) const {
+  if (endpoint.peers.size() < most_) return true;
   const uint64_t now = MonotonicNs();
-  if (now - looked_ns_ < kLookAgainNs) return false;
-  looked_ns_ = now;
-  std::erase_if(peers, [&](int peer) { return PathOf(peer) != path; });
-  return peers.size() < most_;
+  if (now - endpoint.looked_ns < kLookAgainNs) return false;
+  endpoint.looked_ns = now;
+  std::erase_if(endpoint.peers, [&](int peer) { return PathOf(peer) != path; });
+  return endpoint.peers.size() < most_;
 }
 
 void ConnectionGuard::TurnAway(int listener) {
@@ -84,9 +84,9 @@ void ConnectionGuard::TurnAway(int listener) {
 int ConnectionGuard::Admit(int listener, int accepted, int error_number) {
   const std::lock_guard lock(mutex_);
   const auto path = PathOf(listener);
-  const auto known = path ? peers_.find(*path) : peers_.end();
+  const auto known = path ? endpoints_.find(*path) : endpoints_.end();
   const bool none_left = accepted < 0 && (error_number == EMFILE || error_number == ENFILE);
-  if (known == peers_.end() || (accepted < 0 && !none_left)) {
+  if (known == endpoints_.end() || (accepted < 0 && !none_left)) {
     errno = error_number;
     return accepted;
   }
@@ -98,7 +98,7 @@ int ConnectionGuard::Admit(int listener, int accepted, int error_number) {
     close(accepted);
     return GaveUp();
   }
-  known->second.insert(accepted);
+  known->second.peers.insert(accepted);
   return accepted;
 }
 

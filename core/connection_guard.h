@@ -36,15 +36,17 @@ class ConnectionGuard {
   int Admit(int listener, int accepted, int error_number);
 
  private:
-  using Peers = std::set<int>;
-  bool HasRoom(const std::string& path, Peers& peers);
+  struct Endpoint {
+    std::set<int> peers;     // those that have closed since, too, until there seems to be no room
+    uint64_t looked_ns = 0;  // when those were last looked for
+  };
+  bool HasRoom(const std::string& path, Endpoint& endpoint) const;
   // There is no descriptor to accept it with: that of `spare_` is lent.
   void TurnAway(int listener);
 
   const size_t most_;
   std::mutex mutex_;
-  std::map<std::string, Peers> peers_;  // by path; those that have closed since, too, until there seems to be no room
-  uint64_t looked_ns_ = 0;              // when those were last looked for
+  std::map<std::string, Endpoint> endpoints_;  // by path
   UniqueFd spare_;
 };
 

@@ -9,10 +9,11 @@ fuzz_one() {
   local dir=$1 name=$2 seconds=$3 log options
   log=$dir/findings/$name.log
   mkdir -p "$dir/corpus/$name" "$dir/findings"
-  options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -max_len=16384 -print_final_stats=1
+  options=(-max_total_time="$seconds" -timeout=20 -rss_limit_mb=2048 -print_final_stats=1
     -artifact_prefix="$dir/findings/$name-")
   [[ -f $root/tests/fuzz/dict/$name.dict ]] && options+=(-dict="$root/tests/fuzz/dict/$name.dict")
-  if "$dir/bin/fuzz_$name" "${options[@]}" "$dir/corpus/$name" "$root/tests/fuzz/corpus/$name" >"$log" 2>&1; then
+  # What AddressSanitizer would remember for its reports is most of what a run of the core takes.
+  if ASAN_OPTIONS=${ASAN_OPTIONS:-malloc_context_size=4:quarantine_size_mb=16} "$dir/bin/fuzz_$name" "${options[@]}" "$dir/corpus/$name" "$root/tests/fuzz/corpus/$name" >"$log" 2>&1; then
     echo "   $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$log") inputs in $seconds s"
   else
     grep -E 'ERROR|does not hold|runtime error|SUMMARY|Test unit written' "$log" || tail -n 20 "$log"

@@ -62,14 +62,13 @@ class Launches : public Launcher {
   std::map<std::string, std::weak_ptr<Code>, std::less<>> codes_;
 };
 
+// In JSON it is the same, and takes ten times as long.
 template <typename Message>
 void CheckReadable(const Message& message) {
-  for (const Encoding encoding : {Encoding::protobuf, Encoding::json}) {
-    Message again;
-    const auto read = Decode(Encode(message, encoding), again);
-    if (!read) std::fprintf(stderr, "%s\n", read.error().detail.c_str());
-    FUZZ_CHECK(read);
-  }
+  Message again;
+  const auto read = Decode(Encode(message), again);
+  if (!read) std::fprintf(stderr, "%s\n", read.error().detail.c_str());
+  FUZZ_CHECK(read);
 }
 
 class Rig {
@@ -146,20 +145,23 @@ class Rig {
     settings.feed.packets = 4;
     settings.snapshots.walks = 2;
     settings.snapshots.chunk = 3;
+    settings.heartbeat_ms = 20'000;  // they take most of the time otherwise
     settings.publishers = 2;
     settings.max_message = 4'096;
     return settings;
   }
 
   bool OnPublished(std::string_view topic, const std::string& payload) {
+    if (topic.starts_with(topic::kJsonPrefix)) {
+      FUZZ_CHECK(EncodingOf(payload) == Encoding::json);
+      return true;
+    }
     v1::Events message;
     FUZZ_CHECK(Decode(payload, message));
-    const bool json = topic.starts_with(topic::kJsonPrefix);
-    FUZZ_CHECK(json == (EncodingOf(payload) == Encoding::json));
     for (const v1::Event& event : message.events()) {
-      FUZZ_CHECK(event.seq() > told_[json]);
-      told_[json] = event.seq();
-      FUZZ_CHECK(topic.ends_with(event.topic()));
+      FUZZ_CHECK(event.seq() > told_);
+      told_ = event.seq();
+      FUZZ_CHECK(topic == event.topic());
     }
     return true;
   }
@@ -239,7 +241,7 @@ class Rig {
   }
 
   uint64_t now_ns_ = 1'000'000 * kMs;
-  uint64_t told_[2] = {0, 0};  // the newest sequence number in each encoding
+  uint64_t told_ = 0;  // the newest sequence number
   std::map<std::string, std::vector<v1::ToPlugin>> waiting_;
   Launches launches_;
   Core core_;

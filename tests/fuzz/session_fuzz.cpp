@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a plugin is told, whatever that is: a real session of libsluice, in C, on an inproc socket. It says bye and
 // ends, and calls the plugin with nothing but what the interface promises.
+#include <cerrno>
 #include <cstring>
 #include <set>
 #include <string>
@@ -85,7 +86,7 @@ class Core {
   v1::FromPlugin Hear() {
     zmq::message_t identity;
     zmq::message_t payload;
-    FUZZ_CHECK(socket_.recv(identity) && socket_.recv(payload));
+    FUZZ_CHECK(Receive(identity) && Receive(payload));
     if (identity_.empty()) identity_ = identity.to_string();
     FUZZ_CHECK(identity.to_string() == identity_);
     v1::FromPlugin message;
@@ -94,6 +95,17 @@ class Core {
   }
 
  private:
+  // libFuzzer's timer interrupts it.
+  bool Receive(zmq::message_t& frame) {
+    for (;;) {
+      try {
+        return socket_.recv(frame).has_value();
+      } catch (const zmq::error_t& error) {
+        FUZZ_CHECK(error.num() == EINTR);
+      }
+    }
+  }
+
   zmq::context_t context_;
   zmq::socket_t socket_;
   std::string identity_;
