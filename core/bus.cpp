@@ -8,8 +8,6 @@
 #include <cerrno>
 #include <cstring>
 
-#include "sluice/wire.h"
-
 namespace sluice::core {
 namespace {
 
@@ -18,6 +16,7 @@ constexpr int kLingerMs = 500;
 // configured limit, so that what is a little too large is refused by name and not by hanging up.
 constexpr int64_t kFramesPerMessage = 2;
 constexpr int64_t kMaxSubscription = 4'096;
+constexpr int64_t kMaxFromPlugin = int64_t{64} << 20;  // more than kMaxPayload, and code that we have loaded
 // Descriptors for plugins, the maps and sockets of their ports, and files; at most half of all.
 constexpr uint64_t kReserved = 4'096;
 constexpr uint64_t kEndpoints = 4;
@@ -82,7 +81,7 @@ Bus::Bus(Endpoints endpoints, const BusLimits& limits)
   ingress_.set(zmq::sockopt::maxmsgsize, limits.message * kFramesPerMessage);
   control_.set(zmq::sockopt::maxmsgsize, limits.message * kFramesPerMessage);
   events_.set(zmq::sockopt::maxmsgsize, kMaxSubscription);
-  plugins_.set(zmq::sockopt::maxmsgsize, static_cast<int64_t>(kMaxPayload));
+  plugins_.set(zmq::sockopt::maxmsgsize, kMaxFromPlugin);
   ingress_.set(zmq::sockopt::rcvhwm, limits.ingress);
   ingress_.set(zmq::sockopt::subscribe, "");
   control_.set(zmq::sockopt::router_mandatory, true);
