@@ -108,9 +108,10 @@ Result<std::unique_ptr<Bus>> Bus::Open(const Endpoints& endpoints, const BusLimi
                                                                {&bus->events_, endpoints.events},
                                                                {&bus->plugins_, endpoints.plugins},
                                                                {&bus->plugins_, kThreadEndpoint}};
-    for (zmq::socket_t* socket : {&bus->ingress_, &bus->control_, &bus->events_, &bus->plugins_}) {
-      bus->monitor_.Watch(*socket);
-    }
+    bus->connections_.Watch("ingress", bus->ingress_);
+    bus->connections_.Watch("control", bus->control_);
+    bus->connections_.Watch("events", bus->events_);
+    bus->connections_.Watch("plugins", bus->plugins_);
     std::vector<std::string> paths;
     for (const auto& [socket, endpoint] : bindings) {
       if (const std::string path = PathOf(endpoint); !path.empty()) paths.push_back(path);

@@ -47,8 +47,8 @@ class Bus {
   bool Publish(std::string_view topic, const std::string& payload);
   // [identity][payload] on plugins; false where there is no such peer or its queue is full.
   bool ToPlugin(const std::string& identity, const std::string& payload);
-  // See ConnectionMonitor::Count.
-  bool CountConnections(Counters& counters) { return monitor_.Count(counters); }
+  // What has become of connections, see there.
+  ConnectionMonitor& connections() { return connections_; }
 
  private:
   Bus(Endpoints endpoints, const BusLimits& limits);
@@ -59,7 +59,7 @@ class Bus {
   zmq::socket_t control_;
   zmq::socket_t events_;
   zmq::socket_t plugins_;
-  ConnectionMonitor monitor_{context_};
+  ConnectionMonitor connections_{context_};
   std::unique_ptr<ConnectionGuard> guard_;
 };
 

@@ -25,11 +25,11 @@ const char* CounterOf(uint16_t event) {
 
 }  // namespace
 
-void ConnectionMonitor::Watch(zmq::socket_t& socket) {
+void ConnectionMonitor::Watch(const std::string& name, zmq::socket_t& socket) {
   const std::string endpoint = "inproc://connections-" + std::to_string(watched_.size());
   if (zmq_socket_monitor(socket.handle(), endpoint.c_str(), kEvents) != 0) throw zmq::error_t();
-  watched_.push_back(&socket);
-  zmq::socket_t& events = events_.emplace_back(context_, zmq::socket_type::pair);
+  watched_.push_back({&socket, zmq::socket_t(context_, zmq::socket_type::pair), &open_[name]});
+  zmq::socket_t& events = watched_.back().events;
   // ZeroMQ's own thread would wait for room.
   events.set(zmq::sockopt::rcvhwm, 0);
   events.set(zmq::sockopt::linger, 0);
@@ -37,13 +37,13 @@ void ConnectionMonitor::Watch(zmq::socket_t& socket) {
 }
 
 ConnectionMonitor::~ConnectionMonitor() {
-  for (zmq::socket_t* socket : watched_) (void)zmq_socket_monitor(socket->handle(), nullptr, 0);
+  for (const Watched& watched : watched_) (void)zmq_socket_monitor(watched.socket->handle(), nullptr, 0);
 }
 
 bool ConnectionMonitor::Count(Counters& counters) {
   bool refused = false;
   zmq::message_t frame;
-  for (zmq::socket_t& events : events_) {
+  for (auto& [socket, events, open] : watched_) {
     while (events.recv(frame, zmq::recv_flags::dontwait)) {
       uint16_t event = 0;
       if (frame.size() >= sizeof(event)) std::memcpy(&event, frame.data(), sizeof(event));
@@ -51,6 +51,8 @@ bool ConnectionMonitor::Count(Counters& counters) {
         // The endpoint.
       }
       counters.Add(CounterOf(event));
+      if (event == ZMQ_EVENT_ACCEPTED) ++*open;
+      if (event == ZMQ_EVENT_DISCONNECTED && *open > 0) --*open;
       refused = refused || event == ZMQ_EVENT_ACCEPT_FAILED;
     }
   }

@@ -174,7 +174,7 @@ void Daemon::CountConnections() {
   const uint64_t now = MonotonicNs();
   if (now < count_at_ns_) return;
   count_at_ns_ = now + kCountNs;
-  if (!bus_->CountConnections(core_->counters())) return;
+  if (!bus_->connections().Count(core_->counters())) return;
   if (warned_ns_ == 0 || now - warned_ns_ > kWarnNs) {
     spdlog::warn("connections are refused: an endpoint has as many as it may (limits.max_connections, open files)");
   }
