@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "message_items.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -44,7 +46,6 @@ Core::Core(CoreSettings settings, Outlet outlet, Launcher& launcher, PluginPaths
 
 void Core::SampleRates() {
   rates_.Sample(RatedNow(), clock_());
-  if (connections_) (void)connections_();  // lest what the sockets tell of them piles up
   timers_.After(kRateMs, [this] { SampleRates(); });
 }
 
@@ -132,6 +133,7 @@ void Core::OnIngress(std::string_view topic, std::string_view payload) {
                                std::to_string(settings_.max_message);
     return RefuseMessage(topic, Error{"too_large", detail, 0, 0});
   }
+  if (auto few = CheckItems(payload, 1); !few) return RefuseMessage(topic, few.error());
   v1::Reply reply;
   // Decodes, does, accounts: the same for every kind of message.
   const auto take = [&](auto message, const auto& act) {
@@ -162,7 +164,7 @@ void Core::RefuseMessage(std::string_view topic, const Error& error) {
   v1::Reply reply;
   v1::Refusal& refusal = *reply.add_refused();
   refusal.set_reason(error.reason);
-  refusal.set_detail(error.detail);
+  refusal.set_detail(Utf8(error.detail));
   counters_.AddReason("refused", error.reason);
   static const std::string kNobody;
   publishers_.Take(Origin{kNobody, 0, 0, {}}, topic, 0, 1, reply.refused(), clock_());

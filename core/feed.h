@@ -43,7 +43,9 @@ class Feed {
   bool Fill(v1::ToPlugin& out);
   // A batch outside the credit, for the message that stops a plugin.
   uint64_t NextBatch() { return ++last_batch_; }
-  void Ack(uint64_t batch);
+  // Of no meaning: one that was never sent, or was acknowledged before.
+  enum class Acked { done, again, unknown };
+  Acked Ack(uint64_t batch);
   // False: the queue is full.
   bool Queue(v1::PacketOut packet, uint64_t seq);
   // Flows go out although a port has not been reported.

@@ -134,6 +134,7 @@ class Plugins {
   void OnBye(Slot& slot, const std::string& error);
   void Stranger(const std::string& identity, const v1::FromPlugin& message);
   void Take(Slot& slot, v1::FromPlugin& message);
+  void TakeAck(Slot& slot, uint64_t batch);
   void RunWhenReady(Slot& slot);
   void StartFeed(Slot& slot, bool resync, bool wait = false);
   void Resync(Slot& slot, const std::string& why);

@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "sluice/unique_fd.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 #include "zmq_socket.h"
 
@@ -248,7 +249,7 @@ class PluginSession::Impl {
     try {
       v1::FromPlugin message;
       message.set_bye(true);
-      message.set_error(error);
+      message.set_error(Utf8(error));
       Queue(message);
       // Last statistics stand before it: give a core that is slow the time to take them.
       const auto deadline = Clock::now() + std::chrono::milliseconds(kLingerMs);
