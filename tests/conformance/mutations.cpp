@@ -28,10 +28,11 @@ void Answer(v1::FromPlugin& answer, const v1::Change& change) {
 // The plugin does not hear of the changes that `which` is true of; the core hears that they are done.
 template <typename Which>
 void Withhold(v1::ToPlugin& message, v1::FromPlugin& answer, Which which) {
-  for (const v1::Change& change : message.changes()) {
-    if ((change.has_put() || change.has_del()) && which(change)) Answer(answer, change);
-  }
-  RemoveIf(*message.mutable_changes(), which);
+  RemoveIf(*message.mutable_changes(), [&](const v1::Change& change) {
+    const bool withheld = which(change);
+    if (withheld && (change.has_put() || change.has_del())) Answer(answer, change);
+    return withheld;
+  });
 }
 
 class NoVerdict : public Mutation {

@@ -41,6 +41,7 @@ def port_removal(rig):
     rig.forward(3, 20, [second], third)
     rig.del_port(third)
     rig.wait_not_taken(into, out_of, both)
+    rig.wait_counts({into: 30, out_of: 20, both: 0})
     for ufid in (into, out_of, both):
         entry = rig.offload(ufid)
         check(entry["reason"] and " " in entry["detail"],

@@ -13,6 +13,7 @@ TAKEN = ("installed", "software")
 STATS_S = 0.6   # a plugin's statistics come that often
 MAX_TOMBSTONES = 256  # the least that sluiced takes: more deletes unconfirmed, and a plugin is told everything anew
 HEARTBEAT_MS = 100    # EventLog ends at one
+SILENCE_S = 60        # without any event: the daemon has gone
 
 
 class Failure(Exception):
@@ -290,7 +291,7 @@ class EventLog:
         self._client = sluice.Client(run_dir, timeout=15)
         self._ended = False
         self.all = []
-        stream = self._client.events("flow.", "port.", "plugin.", "refused", "heartbeat", timeout=2)
+        stream = self._client.events("flow.", "port.", "plugin.", "refused", "heartbeat", timeout=SILENCE_S)
         self._thread = threading.Thread(target=self._run, args=(stream,), daemon=True)
         self._thread.start()
 
@@ -307,10 +308,11 @@ class EventLog:
         return [event["topic"] for event in self.all[since:] if event.get("flow", {}).get("ufid") == ufid]
 
     def close(self):
-        """While the daemon runs: its next heartbeat ends the thread."""
+        """The daemon's next heartbeat ends the thread; without a daemon it is left to itself."""
         self._ended = True
-        self._thread.join()
-        self._client.close(linger_ms=0)
+        self._thread.join(2)
+        if not self._thread.is_alive():
+            self._client.close(linger_ms=0)
 
 
 def say(entry):

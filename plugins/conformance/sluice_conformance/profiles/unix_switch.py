@@ -11,11 +11,11 @@ from ..profile import Profile, Receiver
 class Plugin(Profile):
     ports = ("u0", "u1", "u2")
     why_no_packets = why_no_failure = None
-    bad_port = "no/such/directory"
+    bad_port = "taken"
 
     def set_up(self):
         self.wires = os.path.join(self.scratch, "wires")
-        os.mkdir(self.wires)
+        os.makedirs(os.path.join(self.wires, self.bad_port))  # a directory where the socket should be
         self.options = {"dir": self.wires}
 
     def take_down(self):
@@ -23,6 +23,7 @@ class Plugin(Profile):
 
     def send(self, port, frames):
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as wire:
+            wire.settimeout(5)  # it takes few at a time
             wire.connect(os.path.join(self.wires, port))
             for frame in frames:
                 wire.send(frame)
@@ -37,7 +38,8 @@ class Plugin(Profile):
         pass  # the port makes its socket anew when it is added again
 
     def left_behind(self):
-        return [f"the socket {name} is still there" for name in os.listdir(self.wires) if not name.endswith(".peer")]
+        return [f"the socket {name} is still there" for name in os.listdir(self.wires)
+                if not name.endswith(".peer") and name != self.bad_port]
 
 
 class Peer(Receiver):
