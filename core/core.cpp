@@ -6,6 +6,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "message_items.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -44,7 +46,6 @@ Core::Core(CoreSettings settings, Outlet outlet, Launcher& launcher, PluginPaths
 
 void Core::SampleRates() {
   rates_.Sample(RatedNow(), clock_());
-  if (connections_) (void)connections_();  // lest what the sockets tell of them piles up
   timers_.After(kRateMs, [this] { SampleRates(); });
 }
 
@@ -91,22 +92,28 @@ void Core::OnPlugin(const std::string& identity, std::string_view payload) {
   plugins_.OnMessage(identity, message);
 }
 
-Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation,
+Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation, const std::string& orphan,
                                 const std::map<std::string, std::string>& options) const {
   if (!isolation.empty() && isolation != "thread" && isolation != "process") {
     return Error{"bad_request", "isolation is '" + isolation.substr(0, 40) + "'; it can be thread or process", 0, 0};
   }
+  if (!orphan.empty() && orphan != "withdraw" && orphan != "keep") {
+    return Error{"bad_request", "orphan is '" + orphan.substr(0, 40) + "'; it can be withdraw or keep", 0, 0};
+  }
+  if (orphan == "keep" && isolation != "process") {
+    return Error{"bad_request", "orphan is keep, which only a plugin with isolation process can", 0, 0};
+  }
   auto place = paths_.Find(name);
   if (!place) return place.error();
-  return PluginSpec{place->name, place->path, isolation == "process", options};
+  return PluginSpec{place->name, place->path, isolation == "process", options, orphan == "keep"};
 }
 
-void Core::LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options) {
-  auto spec = SpecOf(name, process ? "process" : "thread", options);
+void Core::LoadConfigured(const std::string& name, Result<PluginSpec> spec) {
   if (!spec) {
     spdlog::error("plugin {} is not loaded: {}", name, spec.error().detail);
     return;
   }
+  if (plugins_.Has(spec->name)) return;
   plugins_.Load(std::move(*spec), true, [](const Result<void>&) {});
 }
 
@@ -126,6 +133,7 @@ void Core::OnIngress(std::string_view topic, std::string_view payload) {
                                std::to_string(settings_.max_message);
     return RefuseMessage(topic, Error{"too_large", detail, 0, 0});
   }
+  if (auto few = CheckItems(payload, 1); !few) return RefuseMessage(topic, few.error());
   v1::Reply reply;
   // Decodes, does, accounts: the same for every kind of message.
   const auto take = [&](auto message, const auto& act) {
@@ -156,7 +164,7 @@ void Core::RefuseMessage(std::string_view topic, const Error& error) {
   v1::Reply reply;
   v1::Refusal& refusal = *reply.add_refused();
   refusal.set_reason(error.reason);
-  refusal.set_detail(error.detail);
+  refusal.set_detail(Utf8(error.detail));
   counters_.AddReason("refused", error.reason);
   static const std::string kNobody;
   publishers_.Take(Origin{kNobody, 0, 0, {}}, topic, 0, 1, reply.refused(), clock_());

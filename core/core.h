@@ -67,8 +67,12 @@ class Core {
   // CLOCK_MONOTONIC; Turn() has to be called then at the latest.
   [[nodiscard]] std::optional<uint64_t> NextDeadline() const;
 
-  // From the configuration: failures are logged and shown, no more.
-  void LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options);
+  // Errors: "bad_request", "no_such_plugin", "bad_plugin_name".
+  [[nodiscard]] Result<PluginSpec> SpecOf(const std::string& name, const std::string& isolation,
+                                          const std::string& orphan,
+                                          const std::map<std::string, std::string>& options) const;
+  // From the configuration: failures are logged and shown, no more. One that is there already stays.
+  void LoadConfigured(const std::string& name, Result<PluginSpec> spec);
   void AddConfigured(const std::string& name, const std::string& plugin,
                      const std::map<std::string, std::string>& options);
 
@@ -83,8 +87,6 @@ class Core {
   void OnFlowRequest(const v1::Request& request, v1::Reply& reply);
   void OnQuery(const v1::Request& request, v1::Reply& reply);
   void Status(v1::Status& status) const;
-  Result<PluginSpec> SpecOf(const std::string& name, const std::string& isolation,
-                            const std::map<std::string, std::string>& options) const;
   void RefuseMessage(std::string_view topic, const Error& error);
   void TellOfPublishers();
   void TellOfPublishersSoon();

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "core.h"
+#include "message_items.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -11,7 +13,7 @@ namespace {
 void Deny(v1::Reply& reply, const Error& error) {
   reply.set_ok(false);
   reply.set_reason(error.reason);
-  reply.set_detail(error.detail);
+  reply.set_detail(Utf8(error.detail));
 }
 
 template <typename T>
@@ -30,16 +32,17 @@ void Core::Finish(v1::Reply& reply, uint64_t id) const {
 void Core::OnControl(std::string_view payload, Reply reply) {
   counters_.Add("control_requests");
   v1::Request request;
-  auto decoded = payload.size() > settings_.max_message
-                     ? Result<void>(Error{"too_large",
-                                          "a request of " + std::to_string(payload.size()) + " bytes; the limit is " +
-                                              std::to_string(settings_.max_message),
-                                          0, 0})
-                     : Decode(payload, request);
-  if (decoded) return OnRequest(request, std::move(reply));
+  Result<void> taken = CheckItems(payload, 2);
+  if (payload.size() > settings_.max_message) {
+    const std::string detail = "a request of " + std::to_string(payload.size()) + " bytes; the limit is " +
+                               std::to_string(settings_.max_message);
+    taken = Error{"too_large", detail, 0, 0};
+  } else if (taken) {
+    if (auto decoded = Decode(payload, request); !decoded) taken = Error{"bad_request", decoded.error().detail, 0, 0};
+  }
+  if (taken) return OnRequest(request, std::move(reply));
   v1::Reply refusal;
-  const bool large = decoded.error().reason == "too_large";
-  Deny(refusal, Error{large ? "too_large" : "bad_request", decoded.error().detail, 0, 0});
+  Deny(refusal, taken.error());
   counters_.AddReason("refused", refusal.reason());
   Finish(refusal, 0);
   reply(std::move(refusal));
@@ -178,7 +181,7 @@ void Core::OnPluginRequest(const v1::Request& request, const Reply& finish) {
     return plugins_.Reload(name, done_for(name));
   }
   const v1::PluginLoad& load = request.plugin_load();
-  auto spec = SpecOf(load.name(), load.isolation(), ToMap(load.options()));
+  auto spec = SpecOf(load.name(), load.isolation(), load.orphan(), ToMap(load.options()));
   if (!spec) return done_for(load.name())(spec.error());
   const std::string name = spec->name;
   plugins_.Load(std::move(*spec), false, done_for(name));

@@ -61,9 +61,6 @@ EventStream::EventStream(Sequence& sequence, Counters& counters, const std::stri
 }
 
 void EventStream::Subscribed(std::string_view prefix, bool on) {
-  // What is under way belongs to those who listened when it happened.
-  Flush();
-  // What begins no topic is nothing to remember.
   const auto begins = [](std::string_view wanted, const auto& visit) {
     const bool json = wanted.starts_with(topic::kJsonPrefix);
     const std::string_view rest = wanted.substr(json ? topic::kJsonPrefix.size() : 0);
@@ -75,10 +72,17 @@ void EventStream::Subscribed(std::string_view prefix, bool on) {
     }
     return any;
   };
-  if (!on) {
-    if (auto it = prefixes_.find(prefix); it != prefixes_.end()) prefixes_.erase(it);
-  } else if (begins(prefix, [](bool, size_t) {})) {
+  if (!begins(prefix, [](bool, size_t) {})) {
+    // Not remembered: there is no end of those.
+    if (on) counters_.Add("subscriptions_unknown");
+    return;
+  }
+  // What is under way belongs to those who listened when it happened.
+  Flush();
+  if (on) {
     prefixes_.emplace(prefix);
+  } else if (auto it = prefixes_.find(prefix); it != prefixes_.end()) {
+    prefixes_.erase(it);
   }
   binary_.fill(false);
   json_.fill(false);

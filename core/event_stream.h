@@ -46,7 +46,7 @@ class EventStream {
 
   EventStream(Sequence& sequence, Counters& counters, const std::string& node, const std::string& epoch, Send send);
 
-  // A subscription came, or the last of this prefix went, as XPUB tells it.
+  // A subscription came, or the last of this prefix went, as XPUB tells it. One that covers no topic is counted only.
   void Subscribed(std::string_view prefix, bool on);
   // Those that some topic begins with.
   [[nodiscard]] const std::set<std::string, std::less<>>& prefixes() const { return prefixes_; }

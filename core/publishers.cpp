@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/utf8.h"
+
 namespace sluice::core {
 namespace {
 
@@ -61,7 +63,7 @@ void Publishers::TakeRequest(const std::string& name, uint64_t accepted, uint64_
 }
 
 Publishers::One& Publishers::Named(const std::string& full_name, uint64_t now_ns) {
-  const std::string name = full_name.substr(0, kMaxName);
+  const std::string name = Utf8(full_name, kMaxName);
   auto known = by_name_.find(name);
   if (known != by_name_.end()) {
     recent_.splice(recent_.begin(), recent_, known->second);
@@ -144,7 +146,7 @@ void Publishers::Refuse(One& publisher, std::string_view topic, uint64_t count,
   if (refused.count() == 0) {
     ++untold_;
     refused.set_publisher(publisher.name);
-    refused.set_topic(std::string(topic.substr(0, kMaxTopic)));
+    refused.set_topic(Utf8(topic, kMaxTopic));
   }
   refused.set_count(refused.count() + count);
   for (const v1::Refusal& example : examples) {
@@ -191,7 +193,7 @@ void Publishers::ShowOne(const One& publisher, v1::Publisher& out) const {
 }
 
 bool Publishers::Show(const std::string& name, uint64_t run, v1::Publisher& out) const {
-  const auto known = by_name_.find(name.substr(0, kMaxName));
+  const auto known = by_name_.find(Utf8(name, kMaxName));
   const One* one = known != by_name_.end() ? &*known->second : name == kOthers ? &others_ : nullptr;
   if (one == nullptr) return false;
   if (run == 0) {

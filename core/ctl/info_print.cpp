@@ -37,6 +37,13 @@ std::string Note(const v1::Port& port) {
   return port.detail() + "; " + warning;
 }
 
+std::string AbsenceText(const v1::Absence& absence) {
+  const std::string ms = std::to_string(absence.ms()) + " ms";
+  std::string text = absence.cause() + " in " + ms;
+  if (!absence.detail().empty()) text += " (" + absence.detail() + ")";
+  return text + (absence.kept() ? ", and the device went on forwarding" : ", a gap: the device did not forward");
+}
+
 template <typename Map>
 std::string CounterTable(const Map& counters, size_t indent) {
   std::vector<std::vector<std::string>> rows;
@@ -126,6 +133,10 @@ std::string PluginDetails(const v1::Plugin& plugin, size_t indent) {
   std::vector<std::vector<std::string>> rows;
   if (!plugin.path().empty()) rows.push_back({"path", plugin.path()});
   if (!plugin.options().empty()) rows.push_back({"options", Pairs(plugin.options())});
+  if (plugin.orphan() == "keep") rows.push_back({"orphan", "keep"});
+  if (plugin.adopted()) rows.push_back({"adopted", "from an earlier daemon"});
+  if (plugin.restarts() != 0) rows.push_back({"restarts", std::to_string(plugin.restarts())});
+  if (plugin.has_absence()) rows.push_back({"last away", AbsenceText(plugin.absence())});
   rows.push_back({"fields", Join(plugin.capabilities().fields())});
   rows.push_back({"actions", Join(plugin.capabilities().actions())});
   for (const auto& [key, value] :
@@ -199,7 +210,9 @@ std::string PluginLine(const v1::Plugin& plugin) {
   text += plugin.state() + " (" + plugin.isolation();
   if (plugin.pid() != 0) text += ", pid " + std::to_string(plugin.pid());
   text += ')';
-  return plugin.detail().empty() ? text : text + ", " + plugin.detail();
+  if (!plugin.detail().empty()) text += ", " + plugin.detail();
+  if (plugin.has_absence() && plugin.absence().cause() == "reload") text += ", " + AbsenceText(plugin.absence());
+  return text;
 }
 
 }  // namespace sluice::ctl

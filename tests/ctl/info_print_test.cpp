@@ -171,6 +171,36 @@ TEST(PluginDetails, NameWhatItCanDo) {
             "  max_masks  128\n");
 }
 
+TEST(PluginLine, SaysWhatAReloadCost) {
+  v1::Plugin plugin = Status().plugins(0);
+  plugin.mutable_absence()->set_cause("reload");
+  plugin.mutable_absence()->set_ms(212);
+  EXPECT_EQ(PluginLine(plugin),
+            "xdp: version 0.1.0, running (process, pid 77), reload in 212 ms, a gap: the device did not forward");
+  plugin.mutable_absence()->set_kept(true);
+  EXPECT_EQ(PluginLine(plugin),
+            "xdp: version 0.1.0, running (process, pid 77), reload in 212 ms, and the device went on forwarding");
+  plugin.mutable_absence()->set_cause("restart");
+  EXPECT_EQ(PluginLine(plugin), "xdp: version 0.1.0, running (process, pid 77)");
+}
+
+TEST(PluginDetails, TellOfItsLife) {
+  v1::Plugin plugin = Status().plugins(0);
+  plugin.set_orphan("keep");
+  plugin.set_adopted(true);
+  plugin.set_restarts(2);
+  plugin.mutable_absence()->set_cause("restart");
+  plugin.mutable_absence()->set_detail("its process exited with status 3");
+  plugin.mutable_absence()->set_ms(700);
+  EXPECT_EQ(PluginDetails(plugin, 0),
+            "orphan     keep\n"
+            "adopted    from an earlier daemon\n"
+            "restarts   2\n"
+            "last away  restart in 700 ms (its process exited with status 3), a gap: the device did not forward\n"
+            "fields     -\n"
+            "actions    -\n");
+}
+
 TEST(CaretPicture, IsTheTextAndTheCaret) {
   const Error error{"bad_match", "no field foo", 1, 3};
   EXPECT_EQ(CaretPicture(error, "a,foo(1)"), "\na,foo(1)\n  ^");
