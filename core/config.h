@@ -35,12 +35,14 @@ struct Config {
   Endpoints endpoints;  // those not set are in the run directory
 
   uint32_t max_flows = 1'048'576;
-  uint32_t max_message = 4 << 20;  // bytes
+  uint32_t max_flows_per_publisher = 0;  // 0: as many as there may be
+  uint32_t max_message = 4 << 20;        // bytes
   uint32_t max_tombstones = 1'048'576;
   uint32_t max_publishers = 1'024;
+  uint32_t max_connections = 4'096;  // to each endpoint
 
   // Messages that may wait in a socket, per peer.
-  uint32_t queue_ingress = 100'000;
+  uint32_t queue_ingress = 10'000;
   uint32_t queue_control = 1'000;
   uint32_t queue_events = 10'000;
   uint32_t queue_packets = 16'384;  // packet outs waiting for a plugin
@@ -49,6 +51,7 @@ struct Config {
   uint32_t silence_ms = 800;
   uint32_t hang_ms = 1'000;
   uint32_t idle_grace_ms = 800;
+  uint32_t handshake_ms = 10'000;
   uint32_t port_ms = 10'000;
   uint32_t plugin_start_ms = 10'000;
   uint32_t plugin_stop_ms = 5'000;

@@ -22,6 +22,8 @@ constexpr int kPluginsPerTurn = 16;  // these can be large
 constexpr int kIngressPerTurn = 128;
 constexpr size_t kIngressBytes = size_t{256} << 10;  // about as much as goes on to a plugin in a turn
 constexpr size_t kMaxEnvelope = 4;
+constexpr uint64_t kCountNs = 100'000'000;
+constexpr uint64_t kWarnNs = 60'000'000'000;
 
 enum Item : uint8_t { kPlugins, kControl, kIngress, kEvents, kSignals, kMailbox, kFixedItems };
 
@@ -55,8 +57,12 @@ CoreSettings SettingsOf(const Config& config, const Endpoints& endpoints) {
   settings.node = config.node.empty() ? HostName() : config.node;
   settings.epoch = NewEpoch();
   settings.version = SLUICE_VERSION;
-  settings.flows = {.max_flows = config.max_flows, .max_tombstones = config.max_tombstones};
+  settings.flows = {.max_flows = config.max_flows,
+                    .max_flows_per_publisher = config.max_flows_per_publisher,
+                    .max_tombstones = config.max_tombstones,
+                    .max_publishers = config.max_publishers};
   settings.feed.packets = config.queue_packets;
+  settings.snapshots.held = config.max_tombstones;
   settings.plugins.start_ms = config.plugin_start_ms;
   settings.plugins.stop_ms = config.plugin_stop_ms;
   settings.plugins.silence_ms = config.silence_ms;
@@ -70,6 +76,8 @@ CoreSettings SettingsOf(const Config& config, const Endpoints& endpoints) {
   settings.idle_grace_ms = config.idle_grace_ms;
   settings.publishers = config.max_publishers;
   settings.max_message = config.max_message;
+  settings.socket_queues = {
+      {"ingress", config.queue_ingress}, {"control", config.queue_control}, {"events", config.queue_events}};
   settings.endpoints = {{"ingress", endpoints.ingress},
                         {"control", endpoints.control},
                         {"events", endpoints.events},
@@ -84,10 +92,13 @@ std::string_view View(const zmq::message_t& frame) { return {static_cast<const c
 Result<std::unique_ptr<Daemon>> Daemon::Start(const Config& config) {
   auto run_dir = RunDir::Take(config.run_dir);
   if (!run_dir) return run_dir.error();
-  const BusQueues queues{.ingress = static_cast<int>(config.queue_ingress),
+  const BusLimits limits{.ingress = static_cast<int>(config.queue_ingress),
                          .control = static_cast<int>(config.queue_control),
-                         .events = static_cast<int>(config.queue_events)};
-  auto bus = Bus::Open(EndpointsOf(config, *run_dir), queues);
+                         .events = static_cast<int>(config.queue_events),
+                         .handshake_ms = static_cast<int>(config.handshake_ms),
+                         .message = config.max_message,
+                         .connections = config.max_connections};
+  auto bus = Bus::Open(EndpointsOf(config, *run_dir), limits);
   if (!bus) return bus.error();
   sigset_t ends;
   sigemptyset(&ends);
@@ -118,7 +129,8 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
   Outlet outlet{
       .publish = [this](std::string_view topic, const std::string& payload) { return bus_->Publish(topic, payload); },
       .to_plugin = [this](const std::string& identity,
-                          const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); }};
+                          const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); },
+      .connections = [this] { return bus_->connections().open(); }};
   core_ = std::make_unique<Core>(SettingsOf(config, endpoints), std::move(outlet), *launcher_,
                                  PluginPaths(InstalledDirs(config.plugin_dir, "SLUICE_PLUGIN_DIR", "plugins")));
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);
@@ -186,7 +198,19 @@ void Daemon::Turn() {
   if (items[kControl].revents != 0) TakeControl();
   if (items[kIngress].revents != 0) TakeIngress();
   CallWatches(items);
+  CountConnections();
   core_->Turn();
+}
+
+void Daemon::CountConnections() {
+  const uint64_t now = MonotonicNs();
+  if (now < count_at_ns_) return;
+  count_at_ns_ = now + kCountNs;
+  if (!bus_->connections().Count(core_->counters())) return;
+  if (warned_ns_ == 0 || now - warned_ns_ > kWarnNs) {
+    spdlog::warn("connections are refused: an endpoint has as many as it may (limits.max_connections, open files)");
+  }
+  warned_ns_ = now;
 }
 
 void Daemon::CallWatches(const std::vector<zmq::pollitem_t>& items) {

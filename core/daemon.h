@@ -44,6 +44,7 @@ class Daemon {
   void TakePlugins();
   void TakeControl();
   void TakeIngress();
+  void CountConnections();
   void CallWatches(const std::vector<zmq::pollitem_t>& items);
   void Answer(const std::vector<std::string>& envelope, bool json, const v1::Reply& reply);
 
@@ -54,6 +55,8 @@ class Daemon {
   Watches watches_;
   std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<Core> core_;
+  uint64_t count_at_ns_ = 0;  // CLOCK_MONOTONIC, connections
+  uint64_t warned_ns_ = 0;    // that some were refused
   uint64_t drain_ns_;
   uint64_t drain_until_ = 0;  // CLOCK_MONOTONIC; 0: not draining
   bool drained_ = false;

@@ -96,7 +96,12 @@ void Feed::OfferPort(PortEntry& entry, v1::ToPlugin& out) {
   }
 }
 
-void Feed::Ack(uint64_t batch) { acked_ = std::max(acked_, std::min(batch, last_batch_)); }
+Feed::Acked Feed::Ack(uint64_t batch) {
+  if (batch > last_batch_) return Acked::unknown;
+  if (batch <= acked_) return Acked::again;
+  acked_ = batch;
+  return Acked::done;
+}
 
 bool Feed::Queue(v1::PacketOut packet, uint64_t seq) {
   if (packets_.size() >= limits_.packets || packet_bytes_ >= limits_.packet_bytes) return false;

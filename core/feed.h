@@ -43,7 +43,9 @@ class Feed {
   bool Fill(v1::ToPlugin& out);
   // A batch outside the credit, for the message that stops a plugin.
   uint64_t NextBatch() { return ++last_batch_; }
-  void Ack(uint64_t batch);
+  // Of no meaning: one that was never sent, or was acknowledged before.
+  enum class Acked { done, again, unknown };
+  Acked Ack(uint64_t batch);
   // False: the queue is full.
   bool Queue(v1::PacketOut packet, uint64_t seq);
   // Flows go out although a port has not been reported.
@@ -55,6 +57,9 @@ class Feed {
   // The plugin has acknowledged all that there was when the feed started.
   [[nodiscard]] bool caught_up() const { return running() && synced_ && acked_ >= synced_batch_; }
   [[nodiscard]] size_t packets() const { return packets_.size(); }
+  [[nodiscard]] size_t packet_bytes() const { return packet_bytes_; }
+  [[nodiscard]] uint64_t unacknowledged() const { return last_batch_ - acked_; }
+  [[nodiscard]] const FeedLimits& limits() const { return limits_; }
   [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
 
  private:

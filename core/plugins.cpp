@@ -255,6 +255,7 @@ void Plugins::Gone(Slot& slot) {
   for (Timers::Id* timer : {&slot.ports_timer, &slot.resync_timer, &slot.rejoin_timer}) parts_.timers.Cancel(*timer);
   identities_.erase(slot.identity);
   slot.identity.clear();
+  // Packets that waited for it.
   if (slot.feed->packets() != 0) parts_.counters.Add("packet_out_dropped", slot.feed->packets());
   slot.feed->Stop();
   if (slot.index < names_.size()) names_[slot.index].clear();

@@ -84,6 +84,7 @@ class Plugins {
   // Threads that would not end: they may still use what they were given.
   [[nodiscard]] bool LostThreads() const { return !lost_.empty(); }
   void Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const;
+  void ShowQueues(google::protobuf::RepeatedPtrField<v1::Queue>& out) const;
 
  private:
   enum class State : uint8_t { starting, running, stopping, failed, parked };
@@ -133,6 +134,7 @@ class Plugins {
   void OnBye(Slot& slot, const std::string& error);
   void Stranger(const std::string& identity, const v1::FromPlugin& message);
   void Take(Slot& slot, v1::FromPlugin& message);
+  void TakeAck(Slot& slot, uint64_t batch);
   void RunWhenReady(Slot& slot);
   void StartFeed(Slot& slot, bool resync, bool wait = false);
   void Resync(Slot& slot, const std::string& why);

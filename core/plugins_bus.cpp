@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "plugins.h"
+#include "sluice/utf8.h"
 
 namespace sluice::core {
 namespace {
@@ -20,6 +21,7 @@ void Plugins::OnMessage(const std::string& identity, v1::FromPlugin& message) {
   auto known = identities_.find(identity);
   if (known != identities_.end()) {
     Slot& slot = *slots_.at(known->second);
+    if (message.has_hello() && message.hello().token() != slot.token) return Stranger(identity, message);
     if (message.has_hello()) OnHello(slot, identity, message);
     return Take(slot, message);
   }
@@ -66,7 +68,9 @@ void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
     if (!parts_.table.Judge(slot.index, verdict)) parts_.counters.Add("verdicts_late");
   }
   for (const v1::Port& port : message.ports()) {
-    parts_.port_service.OnReport(slot.spec.name, port, slot.feed->holding());
+    if (!parts_.port_service.OnReport(slot.spec.name, port, slot.feed->holding())) {
+      parts_.counters.Add("port_reports_late");
+    }
   }
   if (message.upcalls_size() != 0) {
     const auto count = static_cast<uint64_t>(message.upcalls_size());
@@ -75,11 +79,21 @@ void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
     parts_.events.AddUpcalls(*message.mutable_upcalls());
   }
   if (message.ack() != 0) {
-    slot.feed->Ack(message.ack());
-    parts_.port_service.OnAck(slot.spec.name, message.ack());
+    TakeAck(slot, message.ack());
     if (slot.away != nullptr && slot.state == State::running && slot.feed->caught_up()) OnCaughtUp(slot);
   }
   if (message.bye()) OnBye(slot, message.error());
+}
+
+void Plugins::TakeAck(Slot& slot, uint64_t batch) {
+  switch (slot.feed->Ack(batch)) {
+    case Feed::Acked::unknown:
+      return parts_.counters.Add("acks_unknown");
+    case Feed::Acked::again:
+      return parts_.counters.Add("acks_late");
+    case Feed::Acked::done:
+      return parts_.port_service.OnAck(slot.spec.name, batch);
+  }
 }
 
 void Plugins::OnBye(Slot& slot, const std::string& error) {
@@ -137,11 +151,11 @@ void Plugins::Tell(Topic topic, const Slot& slot) {
 void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
   static constexpr std::array<const char*, 5> kStateNames = {"starting", "running", "stopping", "failed", "parked"};
   out.set_name(slot.spec.name);
-  out.set_version(slot.version);
+  out.set_version(Utf8(slot.version));
   out.set_path(slot.spec.path);
   out.set_isolation(slot.spec.process ? "process" : "thread");
   out.set_state(slot.silent ? "failed" : kStateNames[static_cast<size_t>(slot.state)]);
-  out.set_detail(slot.detail);
+  out.set_detail(Utf8(slot.detail));
   out.mutable_options()->insert(slot.spec.options.begin(), slot.spec.options.end());
   *out.mutable_capabilities() = slot.capabilities;
   const auto count = [&](v1::OffloadState state) { return parts_.table.CountOf(slot.index, state); };
@@ -162,6 +176,23 @@ void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
 
 void Plugins::Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const {
   for (const auto& [name, slot] : slots_) ShowOne(*slot, *out.Add());
+}
+
+void Plugins::ShowQueues(google::protobuf::RepeatedPtrField<v1::Queue>& out) const {
+  for (const auto& [name, slot] : slots_) {
+    const auto show = [&, plugin = "plugin." + name](const char* what, uint64_t depth, uint64_t limit) {
+      v1::Queue& queue = *out.Add();
+      queue.set_name(plugin + "." + what);
+      queue.set_depth(depth);
+      queue.set_limit(limit);
+    };
+    const Feed& feed = *slot->feed;
+    show("changes", feed.lag(), 0);
+    show("batches", feed.running() ? feed.unacknowledged() : 0, feed.limits().window);
+    show("packets", feed.packets(), feed.limits().packets);
+    show("packet_bytes", feed.packet_bytes(), feed.limits().packet_bytes);
+    show("deletes", parts_.table.UnconfirmedOf(slot->index), parts_.table.limits().max_tombstones);
+  }
 }
 
 }  // namespace sluice::core

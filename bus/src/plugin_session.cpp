@@ -14,6 +14,7 @@
 #include <thread>
 
 #include "sluice/unique_fd.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 #include "zmq_socket.h"
 
@@ -206,7 +207,8 @@ class PluginSession::Impl {
     // Who loses a batch is told everything anew, as who is new to the core.
     if (other_core || batch_->introduce() || (lost && !batch_->resync() && !batch_->stop())) SendHello();
     if (TouchesDevices(*batch_)) Busy(kDeviceMs);
-    v1::FromPlugin& reply = *google::protobuf::Arena::CreateMessage<v1::FromPlugin>(&arena_);
+    reply_.Clear();
+    v1::FromPlugin& reply = reply_;
     if (batch_->changes_size() != 0 || batch_->synced()) handler_.OnBatch(*batch_, reply);
     reply.set_ack(batch_->batch());
     Queue(reply);
@@ -247,7 +249,7 @@ class PluginSession::Impl {
     try {
       v1::FromPlugin message;
       message.set_bye(true);
-      message.set_error(error);
+      message.set_error(Utf8(error));
       Queue(message);
       // Last statistics stand before it: give a core that is slow the time to take them.
       const auto deadline = Clock::now() + std::chrono::milliseconds(kLingerMs);
@@ -278,7 +280,9 @@ class PluginSession::Impl {
   // On an arena: a batch is some hundred small messages that come and go together.
   google::protobuf::Arena arena_;
   v1::ToPlugin* batch_ = nullptr;
-  v1::FromPlugin said_;  // of OnReadable, kept for what it has allocated
+  // Kept for what they have allocated: verdicts' strings cost more than they are worth.
+  v1::FromPlugin said_;   // of OnReadable
+  v1::FromPlugin reply_;  // to a batch
 
   std::thread thread_;
 };

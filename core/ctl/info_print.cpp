@@ -53,6 +53,34 @@ std::string CounterTable(const Map& counters, size_t indent) {
   return Table(rows, indent);
 }
 
+std::string RatesText(const v1::Status& status) {
+  std::string text;
+  for (const auto& [name, rate] : std::map<std::string, uint64_t>(status.rates().begin(), status.rates().end())) {
+    text.append(text.empty() ? "" : ", ").append(name).append(" ").append(std::to_string(rate));
+  }
+  return text.empty() ? "-" : text;
+}
+
+std::string MonitorsText(const v1::Status& status) {
+  const auto connected = status.connections().find("events");
+  const uint64_t count = connected == status.connections().end() ? 0 : connected->second;
+  std::string text = std::to_string(count) + " connected";
+  for (const std::string& prefix : status.subscriptions()) {
+    text.append(&prefix == &*status.subscriptions().begin() ? ", subscribed to " : ", ");
+    text.append(prefix.empty() ? "all" : prefix);
+  }
+  return text;
+}
+
+std::string QueueTable(const v1::Status& status, size_t indent) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "DEPTH", "LIMIT"}};
+  for (const v1::Queue& queue : status.queues()) {
+    rows.push_back({queue.name(), queue.has_depth() ? std::to_string(queue.depth()) : "-",
+                    queue.limit() != 0 ? std::to_string(queue.limit()) : "-"});
+  }
+  return Table(rows, indent);
+}
+
 }  // namespace
 
 std::string DurationText(uint64_t milliseconds) {
@@ -118,13 +146,27 @@ std::string PluginDetails(const v1::Plugin& plugin, size_t indent) {
   return Table(rows, indent);
 }
 
+std::string PublisherTable(const google::protobuf::RepeatedPtrField<v1::Publisher>& publishers, size_t indent) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "SENT", "ACCEPTED", "REFUSED", "DROPPED", "MESSAGES", "MISSED", "RUNS"}};
+  for (const v1::Publisher& publisher : publishers) {
+    rows.push_back({publisher.name().empty() ? "-" : publisher.name(), std::to_string(publisher.sent()),
+                    std::to_string(publisher.accepted()), std::to_string(publisher.refused()),
+                    std::to_string(publisher.dropped()), std::to_string(publisher.messages()),
+                    std::to_string(publisher.missed()), std::to_string(publisher.runs())});
+  }
+  return Table(rows, indent);
+}
+
 std::string StatusText(const v1::Status& status) {
   std::vector<std::vector<std::string>> rows = {{"node", status.node()},
                                                 {"version", status.version()},
                                                 {"epoch", status.epoch()},
                                                 {"uptime", DurationText(status.uptime_ms())},
                                                 {"sequence", std::to_string(status.seq())},
-                                                {"flows", std::to_string(status.flows())}};
+                                                {"flows", std::to_string(status.flows())},
+                                                {"a second", RatesText(status)},
+                                                {"monitors", MonitorsText(status)}};
   for (const auto& [name, url] :
        std::map<std::string, std::string>(status.endpoints().begin(), status.endpoints().end())) {
     rows.push_back({name, url});
@@ -133,14 +175,10 @@ std::string StatusText(const v1::Status& status) {
   if (status.ports_size() != 0) text += "\nports\n" + PortTable(status.ports(), 2);
   if (status.plugins_size() != 0) text += "\nplugins\n" + PluginTable(status.plugins(), 2);
   if (status.publishers_size() != 0) {
-    std::vector<std::vector<std::string>> publishers = {{"NAME", "MESSAGES", "ACCEPTED", "REFUSED", "MISSED"}};
-    for (const v1::Publisher& publisher : status.publishers()) {
-      publishers.push_back({publisher.name().empty() ? "-" : publisher.name(), std::to_string(publisher.messages()),
-                            std::to_string(publisher.accepted()), std::to_string(publisher.refused()),
-                            std::to_string(publisher.missed())});
-    }
-    text += "\npublishers\n" + Table(publishers, 2);
+    text += "\npublishers\n" + PublisherTable(status.publishers(), 2);
   }
+  if (status.queues_size() != 0) text += "\nqueues\n" + QueueTable(status, 2);
+  if (!status.drops().empty()) text += "\ndropped\n" + CounterTable(status.drops(), 2);
   if (!status.counters().empty()) text += "\ncounters\n" + CounterTable(status.counters(), 2);
   return text;
 }

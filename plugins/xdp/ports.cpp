@@ -4,6 +4,11 @@
 #include <algorithm>
 
 namespace sluice::xdp {
+namespace {
+
+constexpr uint32_t kBusyTries = 8;  // one a tick: five seconds
+
+}  // namespace
 
 Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
   const std::map<std::string, std::string> options(port.options().begin(), port.options().end());
@@ -53,6 +58,7 @@ void Ports::Open(const std::string& name, Slot& slot) {
     slot.state = "up";
     slot.detail.clear();
     slot.failed_with.reset();
+    slot.busy = 0;
     by_serial_[slot.port->serial()] = slots_.find(name);
     return;
   }
@@ -60,6 +66,8 @@ void Ports::Open(const std::string& name, Slot& slot) {
   slot.detail = port.error().detail;
   const auto device = QueryDevice(name);
   slot.failed_with = device ? std::pair{device->ifindex, device->program_id} : std::pair{0, 0U};
+  // The kernel gives a queue free some time after the AF_XDP socket that had it was closed: the next ticks try again.
+  if (port.error().reason == "busy" && ++slot.busy < kBusyTries) slot.failed_with.reset();
 }
 
 void Ports::Close(Slot& slot, bool withdraw) {

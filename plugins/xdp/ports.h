@@ -79,6 +79,7 @@ class Ports : public PortNames {
     std::map<std::string, uint64_t> reported;
     // What the device was like when opening it failed; no other try until it is different.
     std::optional<std::pair<int, uint32_t>> failed_with;  // ifindex, program id
+    uint32_t busy = 0;                                    // tries in a row that found something of it busy
   };
   using Slots = std::map<std::string, Slot, std::less<>>;
 

@@ -31,6 +31,7 @@ class Daemon {
 
   [[nodiscard]] const std::string& run_dir() const { return dir_.path(); }
   [[nodiscard]] Process& process() { return *process_; }
+  [[nodiscard]] pid_t pid() const { return process_->pid(); }
 
   // One request on the control endpoint, on a socket of its own. Throws std::runtime_error without an answer in 10 s.
   v1::Reply Ask(const v1::Request& request) const;  // NOLINT(modernize-use-nodiscard)
