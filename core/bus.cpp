@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 
@@ -11,8 +12,14 @@ namespace sluice::core {
 namespace {
 
 constexpr int kLingerMs = 500;
-// Protects memory before a message is looked at; what is larger than the configured limit is refused by name.
-constexpr int64_t kMaxFrame = int64_t{64} << 20;
+// What a connection may take up in memory with a message that it has not sent to its end. Ours is larger than the
+// configured limit, so that what is a little too large is refused by name and not by hanging up.
+constexpr int64_t kFramesPerMessage = 2;
+constexpr int64_t kMaxSubscription = 4'096;
+constexpr int64_t kMaxFromPlugin = int64_t{64} << 20;  // more than kMaxPayload, and code that we have loaded
+// Descriptors for plugins, the maps and sockets of their ports, and files; at most half of all.
+constexpr uint64_t kReserved = 4'096;
+constexpr uint64_t kEndpoints = 4;
 // The credit window keeps what a plugin is told far below this.
 constexpr int kToPlugins = 10'000;
 // What plugins have said and nobody has read: little, so that a verdict does not stand behind a storm of upcalls for
@@ -52,9 +59,15 @@ Result<void> Bind(zmq::socket_t& socket, const std::string& endpoint) {
   return {};
 }
 
+uint64_t ConnectionsOf(uint64_t configured) {
+  const uint64_t descriptors = RaiseDescriptorLimit();
+  const uint64_t free = descriptors - std::min(kReserved, descriptors / 2);
+  return std::clamp<uint64_t>(free / kEndpoints, 1, configured);
+}
+
 }  // namespace
 
-Bus::Bus(Endpoints endpoints, const BusQueues& queues)
+Bus::Bus(Endpoints endpoints, const BusLimits& limits)
     : endpoints_(std::move(endpoints)),
       context_(1),
       ingress_(context_, zmq::socket_type::sub),
@@ -63,15 +76,20 @@ Bus::Bus(Endpoints endpoints, const BusQueues& queues)
       plugins_(context_, zmq::socket_type::router) {
   for (zmq::socket_t* socket : {&ingress_, &control_, &events_, &plugins_}) {
     socket->set(zmq::sockopt::linger, kLingerMs);
-    socket->set(zmq::sockopt::maxmsgsize, kMaxFrame);
+    socket->set(zmq::sockopt::handshake_ivl, limits.handshake_ms);
   }
-  ingress_.set(zmq::sockopt::rcvhwm, queues.ingress);
+  ingress_.set(zmq::sockopt::maxmsgsize, limits.message * kFramesPerMessage);
+  control_.set(zmq::sockopt::maxmsgsize, limits.message * kFramesPerMessage);
+  events_.set(zmq::sockopt::maxmsgsize, kMaxSubscription);
+  plugins_.set(zmq::sockopt::maxmsgsize, kMaxFromPlugin);
+  ingress_.set(zmq::sockopt::rcvhwm, limits.ingress);
   ingress_.set(zmq::sockopt::subscribe, "");
   control_.set(zmq::sockopt::router_mandatory, true);
-  control_.set(zmq::sockopt::rcvhwm, queues.control);
-  control_.set(zmq::sockopt::sndhwm, queues.control);
-  events_.set(zmq::sockopt::sndhwm, queues.events);
-  events_.set(zmq::sockopt::xpub_verboser, true);  // every subscription: who has just come is beaten for at once
+  control_.set(zmq::sockopt::rcvhwm, limits.control);
+  control_.set(zmq::sockopt::sndhwm, limits.control);
+  events_.set(zmq::sockopt::sndhwm, limits.events);
+  // Every subscription, as who has just come is beaten for at once; of unsubscriptions the last of a prefix.
+  events_.set(zmq::sockopt::xpub_verbose, true);
   plugins_.set(zmq::sockopt::router_mandatory, true);
   plugins_.set(zmq::sockopt::rcvhwm, kFromPlugins);
   plugins_.set(zmq::sockopt::sndhwm, kToPlugins);
@@ -83,14 +101,23 @@ Bus::~Bus() {
   }
 }
 
-Result<std::unique_ptr<Bus>> Bus::Open(const Endpoints& endpoints, const BusQueues& queues) {
+Result<std::unique_ptr<Bus>> Bus::Open(const Endpoints& endpoints, const BusLimits& limits) {
   try {
-    std::unique_ptr<Bus> bus(new Bus(endpoints, queues));
+    std::unique_ptr<Bus> bus(new Bus(endpoints, limits));
     const std::pair<zmq::socket_t*, std::string> bindings[] = {{&bus->ingress_, endpoints.ingress},
                                                                {&bus->control_, endpoints.control},
                                                                {&bus->events_, endpoints.events},
                                                                {&bus->plugins_, endpoints.plugins},
                                                                {&bus->plugins_, kThreadEndpoint}};
+    bus->connections_.Watch("ingress", bus->ingress_);
+    bus->connections_.Watch("control", bus->control_);
+    bus->connections_.Watch("events", bus->events_);
+    bus->connections_.Watch("plugins", bus->plugins_);
+    std::vector<std::string> paths;
+    for (const auto& [socket, endpoint] : bindings) {
+      if (const std::string path = PathOf(endpoint); !path.empty()) paths.push_back(path);
+    }
+    bus->guard_ = std::make_unique<ConnectionGuard>(paths, ConnectionsOf(limits.connections));
     for (const auto& [socket, endpoint] : bindings) {
       if (auto bound = Bind(*socket, endpoint); !bound) return bound.error();
     }

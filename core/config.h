@@ -17,6 +17,7 @@ struct PluginConfig {
   std::string name;  // or a path
   bool process = false;
   std::map<std::string, std::string> options;
+  bool keep_orphaned = false;
 };
 
 struct PortConfig {
@@ -34,22 +35,31 @@ struct Config {
   Endpoints endpoints;  // those not set are in the run directory
 
   uint32_t max_flows = 1'048'576;
-  uint32_t max_message = 4 << 20;  // bytes
+  uint32_t max_flows_per_publisher = 0;  // 0: as many as there may be
+  uint32_t max_message = 4 << 20;        // bytes
   uint32_t max_tombstones = 1'048'576;
   uint32_t max_publishers = 1'024;
+  uint32_t max_connections = 4'096;  // to each endpoint
 
   // Messages that may wait in a socket, per peer.
-  uint32_t queue_ingress = 100'000;
+  uint32_t queue_ingress = 10'000;
   uint32_t queue_control = 1'000;
   uint32_t queue_events = 10'000;
   uint32_t queue_packets = 16'384;  // packet outs waiting for a plugin
 
   uint32_t heartbeat_ms = 1'000;
-  uint32_t silence_ms = 3'000;
+  uint32_t silence_ms = 800;
+  uint32_t hang_ms = 1'000;
   uint32_t idle_grace_ms = 800;
+  uint32_t handshake_ms = 10'000;
   uint32_t port_ms = 10'000;
   uint32_t plugin_start_ms = 10'000;
   uint32_t plugin_stop_ms = 5'000;
+  uint32_t restart_ms = 500;
+  uint32_t restarts = 5;
+  uint32_t resync_ms = 1'000;
+  uint32_t orphan_ms = 300'000;  // 0: for ever
+  uint32_t rejoin_ms = 10'000;
 
   std::vector<PluginConfig> plugins;
   std::vector<PortConfig> ports;

@@ -3,6 +3,8 @@
 #include <utility>
 
 #include "core.h"
+#include "message_items.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -11,7 +13,7 @@ namespace {
 void Deny(v1::Reply& reply, const Error& error) {
   reply.set_ok(false);
   reply.set_reason(error.reason);
-  reply.set_detail(error.detail);
+  reply.set_detail(Utf8(error.detail));
 }
 
 template <typename T>
@@ -30,16 +32,17 @@ void Core::Finish(v1::Reply& reply, uint64_t id) const {
 void Core::OnControl(std::string_view payload, Reply reply) {
   counters_.Add("control_requests");
   v1::Request request;
-  auto decoded = payload.size() > settings_.max_message
-                     ? Result<void>(Error{"too_large",
-                                          "a request of " + std::to_string(payload.size()) + " bytes; the limit is " +
-                                              std::to_string(settings_.max_message),
-                                          0, 0})
-                     : Decode(payload, request);
-  if (decoded) return OnRequest(request, std::move(reply));
+  Result<void> taken = CheckItems(payload, 2);
+  if (payload.size() > settings_.max_message) {
+    const std::string detail = "a request of " + std::to_string(payload.size()) + " bytes; the limit is " +
+                               std::to_string(settings_.max_message);
+    taken = Error{"too_large", detail, 0, 0};
+  } else if (taken) {
+    if (auto decoded = Decode(payload, request); !decoded) taken = Error{"bad_request", decoded.error().detail, 0, 0};
+  }
+  if (taken) return OnRequest(request, std::move(reply));
   v1::Reply refusal;
-  const bool large = decoded.error().reason == "too_large";
-  Deny(refusal, Error{large ? "too_large" : "bad_request", decoded.error().detail, 0, 0});
+  Deny(refusal, taken.error());
   counters_.AddReason("refused", refusal.reason());
   Finish(refusal, 0);
   reply(std::move(refusal));
@@ -67,29 +70,31 @@ void Core::OnRequest(const v1::Request& request, Reply reply) {
 }
 
 void Core::OnFlowRequest(const v1::Request& request, v1::Reply& reply) {
-  const auto account = [&](const auto& message, std::string_view topic) {
-    Account(message.publisher(), message.publisher_seq(), topic, false, reply);
+  // On its way here nothing is lost unnoticed: no count is followed.
+  const auto account = [&](const auto& message) {
+    const auto [accepted, refused] = Fared(message, reply);
+    publishers_.TakeRequest(message.publisher(), accepted, refused, clock_());
   };
   switch (request.op_case()) {
     case v1::Request::kFlowPut:
       flow_service_.Put(request.flow_put(), false, true, reply);
-      return account(request.flow_put(), topic::kFlowPut);
+      return account(request.flow_put());
     case v1::Request::kFlowMod:
       flow_service_.Put(request.flow_mod(), true, true, reply);
-      return account(request.flow_mod(), topic::kFlowModify);
+      return account(request.flow_mod());
     case v1::Request::kFlowDel:
       flow_service_.Delete(request.flow_del(), true, reply);
-      return account(request.flow_del(), topic::kFlowDelete);
+      return account(request.flow_del());
     case v1::Request::kFlowFlush:
       flow_service_.Flush(request.flow_flush(), reply);
-      return account(request.flow_flush(), topic::kFlowFlush);
+      return account(request.flow_flush());
     case v1::Request::kPacketOut:
       flow_service_.PacketOut(request.packet_out(), reply);
-      return account(request.packet_out(), topic::kPacketOut);
+      return account(request.packet_out());
     case v1::Request::kPacketOuts: {
       auto packets = request.packet_outs().packets();
       flow_service_.PacketOuts(packets, reply);
-      return account(request.packet_outs(), topic::kPacketOuts);
+      return account(request.packet_outs());
     }
     default:
       return OnQuery(request, reply);
@@ -118,6 +123,14 @@ void Core::OnQuery(const v1::Request& request, v1::Reply& reply) {
       return plugins_.Show(*reply.mutable_plugins());
     case v1::Request::kStatus:
       return Status(*reply.mutable_status());
+    case v1::Request::kPublisherGet: {
+      const v1::PublisherGet& get = request.publisher_get();
+      if (publishers_.Show(get.name(), get.run(), *reply.add_publishers())) return;
+      reply.clear_publishers();
+      const std::string run = get.run() == 0 ? "" : " with a run " + std::to_string(get.run());
+      return Deny(reply, Error{"no_such_publisher",
+                               "nothing has come from a publisher '" + get.name().substr(0, 64) + "'" + run, 0, 0});
+    }
     default:
       counters_.AddReason("refused", "bad_request");
       return Deny(reply, Error{"bad_request", "the request names no operation", 0, 0});
@@ -168,25 +181,10 @@ void Core::OnPluginRequest(const v1::Request& request, const Reply& finish) {
     return plugins_.Reload(name, done_for(name));
   }
   const v1::PluginLoad& load = request.plugin_load();
-  auto spec = SpecOf(load.name(), load.isolation(), ToMap(load.options()));
+  auto spec = SpecOf(load.name(), load.isolation(), load.orphan(), ToMap(load.options()));
   if (!spec) return done_for(load.name())(spec.error());
   const std::string name = spec->name;
   plugins_.Load(std::move(*spec), false, done_for(name));
-}
-
-void Core::Status(v1::Status& status) const {
-  status.set_node(settings_.node);
-  status.set_epoch(settings_.epoch);
-  status.set_version(settings_.version);
-  status.set_seq(sequence_.last);
-  status.set_uptime_ms((clock_() - started_ns_) / 1'000'000);
-  status.set_flows(table_.size());
-  for (const PortEntry* port : ports_.All()) *status.add_ports() = port->port;
-  plugins_.Show(*status.mutable_plugins());
-  status.mutable_counters()->insert(counters_.values().begin(), counters_.values().end());
-  (*status.mutable_counters())["tombstones"] = table_.tombstones();
-  status.mutable_endpoints()->insert(settings_.endpoints.begin(), settings_.endpoints.end());
-  publishers_.Show(*status.mutable_publishers());
 }
 
 }  // namespace sluice::core

@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bus.h"
@@ -34,6 +35,8 @@ class Daemon {
  private:
   Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, UniqueFd signals);
 
+  void TakeOver(const Orphan& orphan, const std::vector<std::pair<std::string, Result<PluginSpec>>>& wanted,
+                uint32_t stop_ms);
   void Turn();
   void Wait(std::vector<zmq::pollitem_t>& items);
   void TakeSignals();
@@ -41,6 +44,7 @@ class Daemon {
   void TakePlugins();
   void TakeControl();
   void TakeIngress();
+  void CountConnections();
   void CallWatches(const std::vector<zmq::pollitem_t>& items);
   void Answer(const std::vector<std::string>& envelope, bool json, const v1::Reply& reply);
 
@@ -51,6 +55,8 @@ class Daemon {
   Watches watches_;
   std::unique_ptr<Launcher> launcher_;
   std::unique_ptr<Core> core_;
+  uint64_t count_at_ns_ = 0;  // CLOCK_MONOTONIC, connections
+  uint64_t warned_ns_ = 0;    // that some were refused
   uint64_t drain_ns_;
   uint64_t drain_until_ = 0;  // CLOCK_MONOTONIC; 0: not draining
   bool drained_ = false;

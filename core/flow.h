@@ -17,6 +17,7 @@ namespace sluice::core {
 // What a publisher asks for, parsed and checked.
 struct FlowSpec {
   Ufid ufid;
+  std::string_view publisher;   // of the message that it came in
   std::string match;            // packed
   std::string actions;          // canonical text, ports by name
   std::vector<uint32_t> ports;  // numbers that match or actions refer to
@@ -63,6 +64,7 @@ struct Flow : Entry {
   uint32_t hard_timeout_ms = 0;
   uint32_t in_port = 0;  // 0: any
   uint32_t armed = 0;    // generation of its entry in the ageing heap
+  uint16_t share = 0;    // of the publisher that added it, see PublisherShares
   bool floods = false;
   bool announced = false;  // tombstone: flow.del has been said
   Cause cause = Cause::request;

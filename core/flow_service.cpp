@@ -4,10 +4,12 @@
 #include <utility>
 
 #include "flow_spec.h"
+#include "sluice/utf8.h"
 
 namespace sluice::core {
 namespace {
 
+constexpr size_t kShownUfid = 64;
 constexpr size_t kMinFrame = 14;  // an Ethernet header
 constexpr size_t kMaxFrame = 65'536;
 
@@ -16,9 +18,9 @@ constexpr size_t kMaxFrame = 65'536;
 void FlowService::Refuse(v1::Reply& reply, uint32_t index, const std::string& ufid, const Error& error) {
   v1::Refusal& refusal = *reply.add_refused();
   refusal.set_index(index);
-  refusal.set_ufid(ufid.substr(0, 64));
+  refusal.set_ufid(Utf8(ufid, kShownUfid));
   refusal.set_reason(error.reason);
-  refusal.set_detail(error.detail);
+  refusal.set_detail(Utf8(error.detail));
   refusal.set_line(error.line);
   refusal.set_column(error.column);
 }
@@ -44,6 +46,7 @@ void FlowService::Put(const v1::FlowPut& request, bool must_exist, bool tell, v1
   for (int i = 0; i < request.flows_size(); ++i) {
     const v1::Flow& flow = request.flows(i);
     auto spec = ReadFlow(flow, ports_);
+    if (spec) spec->publisher = request.publisher();
     auto outcome = spec ? table_.Put(*spec, now, must_exist) : Result<PutOutcome>(spec.error());
     if (outcome) {
       ++accepted;
@@ -96,8 +99,9 @@ void FlowService::Flush(const v1::FlowFlush& request, v1::Reply& reply) {
     }
     port = *number;
   }
+  reply.set_ok(true);
   reply.set_accepted(table_.Flush(port));
-  Conclude(reply);
+  counters_.Add("accepted");  // one record, however many flows
 }
 
 Result<void> FlowService::Send(v1::PacketOut packet) {
@@ -156,7 +160,7 @@ void FlowService::Get(const v1::FlowGet& request, v1::Reply& reply) {
     ShowFlow(**flow, ports_, plugins_.names(), clock_(), *reply.add_flows());
   } else {
     reply.set_reason(flow.error().reason);
-    reply.set_detail(flow.error().detail);
+    reply.set_detail(Utf8(flow.error().detail));
   }
 }
 

@@ -4,10 +4,20 @@
 #include <algorithm>
 #include <utility>
 
+#include "sluice/utf8.h"
+
 namespace sluice::core {
+namespace {
+
+constexpr size_t kShownName = 64;
+
+}  // namespace
 
 FlowTable::FlowTable(Journal& journal, FlowObserver& observer, FlowLimits limits)
-    : journal_(journal), observer_(observer), limits_(limits) {}
+    : journal_(journal),
+      observer_(observer),
+      limits_(limits),
+      shares_(limits.max_flows_per_publisher, limits.max_publishers) {}
 
 FlowTable::~FlowTable() {
   for (const auto& flow : by_ufid_) journal_.Remove(*flow);
@@ -59,12 +69,23 @@ Result<PutOutcome> FlowTable::Put(const FlowSpec& spec, uint64_t now_ns, bool mu
   if (live && flow->match() == spec.match) return Modify(*flow, spec, now_ns);
   if (live) {
     Replace(*flow, spec, now_ns);
-  } else if (flow != nullptr) {
-    Revive(*flow, spec, now_ns);
+    return PutOutcome::added;
+  }
+  const auto share = shares_.Take(spec.publisher);
+  if (!share) return PublisherLimit(spec.publisher);
+  if (flow != nullptr) {
+    Revive(*flow, spec, *share, now_ns);
   } else {
-    Add(spec, now_ns);
+    Add(spec, *share, now_ns);
   }
   return PutOutcome::added;
+}
+
+Error FlowTable::PublisherLimit(std::string_view publisher) const {
+  return {"publisher_limit",
+          "publisher '" + Utf8(publisher, kShownName) + "' has its limit of " + std::to_string(shares_.most_flows()) +
+              " flows",
+          0, 0};
 }
 
 void FlowTable::Begin(Flow& flow, const FlowSpec& spec, uint64_t now_ns) {
@@ -87,21 +108,23 @@ void FlowTable::Begin(Flow& flow, const FlowSpec& spec, uint64_t now_ns) {
   observer_.OnAdded(flow);
 }
 
-void FlowTable::Add(const FlowSpec& spec, uint64_t now_ns) {
+void FlowTable::Add(const FlowSpec& spec, PublisherShares::Share share, uint64_t now_ns) {
   auto owned = std::make_unique<Flow>();
   Flow& flow = *owned;
   flow.ufid = spec.ufid;
+  flow.share = share;
   by_ufid_.insert(std::move(owned));
   ++live_;
   journal_.Append(flow);
   Begin(flow, spec, now_ns);
 }
 
-void FlowTable::Revive(Flow& flow, const FlowSpec& spec, uint64_t now_ns) {
+void FlowTable::Revive(Flow& flow, const FlowSpec& spec, PublisherShares::Share share, uint64_t now_ns) {
   Announce(flow);
-  settled_.erase(&flow);
+  settled_.erase(flow.seq);
   for (const Placement& placement : flow.placements) --unconfirmed_[placement.plugin];
   flow.kind = EntryKind::flow;
+  flow.share = share;
   ++live_;
   journal_.Touch(flow);
   Begin(flow, spec, now_ns);
@@ -143,6 +166,7 @@ PutOutcome FlowTable::Modify(Flow& flow, const FlowSpec& spec, uint64_t now_ns) 
 void FlowTable::Delete(Flow& flow, Cause cause) {
   Unindex(flow);
   --live_;
+  shares_.GiveBack(flow.share);
   flow.kind = EntryKind::tombstone;
   flow.cause = cause;
   flow.announced = false;
@@ -179,7 +203,7 @@ void FlowTable::SettleTombstone(Flow& flow) {
   if (flow.seq <= journal_.HeldFrom()) {
     Free(flow);
   } else {
-    settled_.insert(&flow);
+    settled_.emplace(flow.seq, &flow);
   }
 }
 
@@ -191,14 +215,10 @@ void FlowTable::Free(Flow& flow) {
 
 void FlowTable::Sweep() {
   const uint64_t held = journal_.HeldFrom();
-  for (auto it = settled_.begin(); it != settled_.end();) {
-    Flow* flow = *it;
-    if (flow->seq <= held) {
-      it = settled_.erase(it);
-      Free(*flow);
-    } else {
-      ++it;
-    }
+  while (!settled_.empty() && settled_.begin()->first <= held) {
+    Flow& flow = *settled_.begin()->second;
+    settled_.erase(settled_.begin());
+    Free(flow);
   }
 }
 

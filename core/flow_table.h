@@ -12,6 +12,7 @@
 #include <unordered_set>
 
 #include "flow.h"
+#include "publisher_shares.h"
 #include "sluice/error.h"
 
 namespace sluice::core {
@@ -35,7 +36,9 @@ inline constexpr size_t kStates = v1::OffloadState_ARRAYSIZE;
 
 struct FlowLimits {
   uint64_t max_flows = 1'048'576;
-  uint64_t max_tombstones = 1'048'576;  // that one plugin may leave unconfirmed before it is synchronised anew
+  uint64_t max_flows_per_publisher = 0;  // 0: no limit
+  uint64_t max_tombstones = 1'048'576;   // that one plugin may leave unconfirmed before it is synchronised anew
+  size_t max_publishers = 1'024;         // with a limit of their own
 };
 
 enum class PutOutcome { added, modified, unchanged };
@@ -47,7 +50,7 @@ class FlowTable {
   FlowTable(const FlowTable&) = delete;
   FlowTable& operator=(const FlowTable&) = delete;
 
-  // Errors: "duplicate_match", "table_full"; "no_such_flow" where `must_exist`.
+  // Errors: "duplicate_match", "table_full", "publisher_limit"; "no_such_flow" where `must_exist`.
   Result<PutOutcome> Put(const FlowSpec& spec, uint64_t now_ns, bool must_exist = false);
   void Delete(Flow& flow, Cause cause);
   // All, or those of in_port `port`. Returns how many.
@@ -78,6 +81,11 @@ class FlowTable {
   // Deletes up to this sequence number are no longer in the journal.
   [[nodiscard]] uint64_t freed_upto() const { return freed_upto_; }
   [[nodiscard]] uint64_t tombstones() const { return by_ufid_.size() - live_; }
+  // Those of which only snapshots under way have yet to tell.
+  [[nodiscard]] uint64_t held_for_snapshots() const { return settled_.size(); }
+  // Deletes that this plugin has yet to confirm.
+  [[nodiscard]] uint64_t UnconfirmedOf(uint8_t plugin) const { return unconfirmed_[plugin]; }
+  [[nodiscard]] const FlowLimits& limits() const { return limits_; }
 
   [[nodiscard]] uint64_t CountOf(uint8_t plugin, v1::OffloadState state) const { return counts_[plugin][state]; }
 
@@ -114,8 +122,9 @@ class FlowTable {
   };
 
   [[nodiscard]] Flow* FindAny(std::string_view ufid) const;  // a tombstone too
-  void Add(const FlowSpec& spec, uint64_t now_ns);
-  void Revive(Flow& flow, const FlowSpec& spec, uint64_t now_ns);   // a tombstone
+  [[nodiscard]] Error PublisherLimit(std::string_view publisher) const;
+  void Add(const FlowSpec& spec, PublisherShares::Share share, uint64_t now_ns);
+  void Revive(Flow& flow, const FlowSpec& spec, PublisherShares::Share share, uint64_t now_ns);  // a tombstone
   void Replace(Flow& flow, const FlowSpec& spec, uint64_t now_ns);  // another match under the same ufid
   PutOutcome Modify(Flow& flow, const FlowSpec& spec, uint64_t now_ns);
   void Begin(Flow& flow, const FlowSpec& spec, uint64_t now_ns);
@@ -130,10 +139,11 @@ class FlowTable {
   Journal& journal_;
   FlowObserver& observer_;
   FlowLimits limits_;
+  PublisherShares shares_;
   std::unordered_set<std::unique_ptr<Flow>, UfidHash, UfidEqual> by_ufid_;  // tombstones too
   std::unordered_set<Flow*, MatchHash, MatchEqual> by_match_;
   std::map<uint32_t, uint64_t, std::greater<>> priorities_;  // live flows of each priority
-  std::unordered_set<Flow*> settled_;                        // tombstones that only snapshots still need
+  std::map<uint64_t, Flow*> settled_;                        // tombstones that only snapshots still need, by seq
   std::array<std::array<uint64_t, kStates>, kMaxPlugins> counts_{};
   std::array<uint64_t, kMaxPlugins> unconfirmed_{};
   uint64_t live_ = 0;

@@ -4,6 +4,14 @@
 #include <utility>
 
 namespace sluice::core {
+namespace {
+
+// What a plugin may report; nothing: as it was.
+bool IsState(const std::string& state) {
+  return state.empty() || state == "up" || state == "pending" || state == "failed" || state == "gone";
+}
+
+}  // namespace
 
 Result<void> PortService::Configure(const std::string& name, const std::string& plugin,
                                     const std::map<std::string, std::string>& options) {
@@ -75,9 +83,9 @@ void PortService::Removed(const std::vector<std::string>& names) {
   }
 }
 
-void PortService::OnReport(const std::string& plugin, const v1::Port& report, bool holding) {
+bool PortService::OnReport(const std::string& plugin, const v1::Port& report, bool holding) {
   PortEntry* entry = ports_.Find(report.name());
-  if (entry == nullptr || entry->port.plugin() != plugin || !entry->offered) return;
+  if (entry == nullptr || entry->port.plugin() != plugin || !entry->offered || !IsState(report.state())) return false;
   v1::Port& port = entry->port;
   const std::string before = port.state();
   bool changed = false;
@@ -95,14 +103,15 @@ void PortService::OnReport(const std::string& plugin, const v1::Port& report, bo
 
   if (adding_.contains(report.name())) {
     if (port.state() == "failed") {
-      return FailAdd(report.name(), Error{"port_failed", port.detail(), 0, 0});
+      FailAdd(report.name(), Error{"port_failed", port.detail(), 0, 0});
+      return true;
     }
     if (port.state() == "up") {
       Tell(Topic::port_add, *entry);
       if (!holding) table_.Reoffer(port.number());
       Answer(adding_, timers_, report.name(), port);
     }
-    return;
+    return true;
   }
   if (changed) {
     Tell(Topic::port_mod, *entry);
@@ -110,6 +119,7 @@ void PortService::OnReport(const std::string& plugin, const v1::Port& report, bo
     Tell(Topic::port_stats, *entry);
   }
   if ((before == "up") != (port.state() == "up") && !holding) table_.Reoffer(port.number());
+  return true;
 }
 
 void PortService::OnAck(const std::string& plugin, uint64_t batch) { Removed(ports_.Confirm(plugin, batch)); }

@@ -31,8 +31,9 @@ class PortService {
   // `done` when the plugin let go of it. Errors: "no_such_port", "busy", "timeout".
   void Remove(const std::string& name, Done done);
 
-  // What a plugin says of a port. `holding`: flows have not been offered to it yet, so none has to be again.
-  void OnReport(const std::string& plugin, const v1::Port& report, bool holding);
+  // What a plugin says of a port. `holding`: flows have not been offered to it yet, so none has to be again. False
+  // where it is about no port that the plugin has been told of, or the state is none.
+  bool OnReport(const std::string& plugin, const v1::Port& report, bool holding);
   void OnAck(const std::string& plugin, uint64_t batch);
   void OnPluginGone(const std::string& plugin);
   // The plugin is told everything anew.

@@ -14,6 +14,7 @@
 #include "sluice/flow_text.h"
 #include "sluice/plugin_session.h"
 #include "sluice/ufid.h"
+#include "sluice/utf8.h"
 #include "zmq_socket.h"
 
 namespace {
@@ -193,8 +194,8 @@ struct sluice_session : private sluice::PluginSession::Handler {
       return;
     }
     verdict.set_state(static_cast<v1::OffloadState>(said));
-    verdict.set_reason(std::string(reason));
-    verdict.set_detail(std::string(detail));
+    verdict.set_reason(sluice::Utf8(reason));
+    verdict.set_detail(sluice::Utf8(detail));
   }
 
   void Delete(const v1::Change& change, Deletions& deletions, v1::FromPlugin& reply) {
@@ -281,7 +282,7 @@ struct sluice_session : private sluice::PluginSession::Handler {
       detail[kDetailSize - 1] = '\0';
     }
     answer.set_state(failed == 0 ? "up" : "failed");
-    answer.set_detail(detail);
+    answer.set_detail(sluice::Utf8(detail));
     if (failed == 0) {
       port_rounds_[port.name()] = round_;
     } else {

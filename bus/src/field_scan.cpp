@@ -233,6 +233,7 @@ bool ScanU128(TextScanner& in, uint8_t* value) {
     return true;
   }
   std::string_view digits = in.Token().substr(2);
+  if (digits.empty()) return in.Fail(position, "expected a hexadecimal number, found " + Quote(rest.substr(0, 2)));
   digits.remove_prefix(std::min(digits.find_first_not_of('0'), digits.size() - 1));
   if (digits.find_first_not_of("0123456789abcdefABCDEF") != std::string_view::npos) {
     return in.Fail(position, "expected a hexadecimal number, found " + Quote(rest.substr(0, digits.size() + 2)));

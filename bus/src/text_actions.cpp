@@ -149,7 +149,8 @@ struct NameOf {
 
 }  // namespace
 
-bool DecTtl::operator==(const DecTtl& other) const = default;
+// Written out: clang 14 crashes on its default.
+bool DecTtl::operator==(const DecTtl& other) const { return expired == other.expired; }
 
 std::string ActionName(const Action& action) { return std::visit(NameOf{}, action); }
 

@@ -43,6 +43,15 @@ Error ErrorAt(std::string_view text, size_t at, std::string detail) {
   return error;
 }
 
+// For a sentence on a terminal.
+std::string Shown(std::string_view value) {
+  constexpr size_t kMost = 40;
+  std::string shown(value.substr(0, kMost));
+  std::replace_if(
+      shown.begin(), shown.end(), [](char c) { return c < ' ' || c >= 0x7f; }, '?');
+  return shown;
+}
+
 void Blank(std::string& text, size_t from, size_t to) {
   for (size_t i = from; i < to; ++i) {
     if (text[i] != '\n') text[i] = ' ';
@@ -60,8 +69,7 @@ Result<bool> ReadAttribute(std::string_view text, size_t at, std::string_view wo
   const std::string_view name = word.substr(0, colon);
   const std::string_view value = word.substr(colon + 1);
   const auto bad = [&](std::string_view what) {
-    return ErrorAt(text, at + colon + 1,
-                   std::string(name) + ": '" + std::string(value) + "' is not " + std::string(what));
+    return ErrorAt(text, at + colon + 1, std::string(name) + ": '" + Shown(value) + "' is not " + std::string(what));
   };
   if (name == "ufid") {
     const auto ufid = Ufid::Parse(value);

@@ -7,6 +7,7 @@
 
 #include <cstring>
 #include <ctime>
+#include <filesystem>
 #include <fstream>
 #include <string_view>
 
@@ -71,6 +72,9 @@ std::optional<KeptCounts> KeptCounts::Open(const std::string& path, const std::s
   if (!file || std::memcmp(&header, &expected, sizeof(header)) != 0 || header.flows > SLUICE_MAX_FLOWS) {
     return std::nullopt;
   }
+  // Cut short: no memory for what is not there.
+  std::error_code failed;
+  if (std::filesystem::file_size(path, failed) < sizeof(header) + header.flows * sizeof(KeptFlow)) return std::nullopt;
   KeptCounts counts;
   counts.flows_.resize(header.flows);
   file.read(reinterpret_cast<char*>(counts.flows_.data()),

@@ -17,6 +17,14 @@ Error Bad(const std::string& what) { return {"bad_object", what}; }
 
 // ---- Section .sluice_meta.
 
+// libbpf looks at a file's types less than one would wish: names and types that others refer to need not be there.
+constexpr int kMaxMembers = 1024;  // of a key, in all that it is made of
+
+std::string_view NameAt(const struct btf* btf, uint32_t offset) {
+  const char* name = btf__name_by_offset(btf, offset);
+  return name != nullptr ? name : "";
+}
+
 // The struct that the variable of section .sluice_meta is, or nullptr.
 const btf_type* MetaType(const struct btf* btf) {
   const int id = btf__find_by_name_kind(btf, ".sluice_meta", BTF_KIND_DATASEC);
@@ -24,18 +32,18 @@ const btf_type* MetaType(const struct btf* btf) {
   const btf_type* section = btf__type_by_id(btf, id);
   if (btf_vlen(section) == 0) return nullptr;
   const btf_type* variable = btf__type_by_id(btf, btf_var_secinfos(section)[0].type);
-  if (!btf_is_var(variable)) return nullptr;
+  if (variable == nullptr || !btf_is_var(variable)) return nullptr;
   const int type = btf__resolve_type(btf, variable->type);
   if (type < 0) return nullptr;
   const btf_type* result = btf__type_by_id(btf, type);
-  return btf_is_struct(result) ? result : nullptr;
+  return result != nullptr && btf_is_struct(result) ? result : nullptr;
 }
 
 // The type of member `name` of `meta`, with typedefs and qualifiers removed; or nullptr.
 const btf_type* TypeOfMember(const struct btf* btf, const btf_type* meta, std::string_view name) {
   const btf_member* members = btf_members(meta);
   for (int i = 0; i < btf_vlen(meta); ++i) {
-    if (btf__name_by_offset(btf, members[i].name_off) != name) continue;
+    if (NameAt(btf, members[i].name_off) != name) continue;
     const int id = btf__resolve_type(btf, members[i].type);
     return id < 0 ? nullptr : btf__type_by_id(btf, id);
   }
@@ -51,18 +59,19 @@ Result<uint32_t> Number(const struct btf* btf, const btf_type* meta, const std::
 }
 
 // Enters the named members of `type`, which stands `base` bytes into the key, and of the unnamed structs and unions in
-// it.
-Result<void> CollectFields(const struct btf* btf, const btf_type* type, uint32_t base, KeyLayout& layout) {
+// it. `left`: members that may be looked at, as a struct may be said to be in itself.
+Result<void> CollectFields(const struct btf* btf, const btf_type* type, uint32_t base, int& left, KeyLayout& layout) {
   const btf_member* members = btf_members(type);
   for (int i = 0; i < btf_vlen(type); ++i) {
+    if (--left < 0) return Bad("Its key has more than " + std::to_string(kMaxMembers) + " members");
     const uint32_t offset = base + btf_member_bit_offset(type, i) / 8;
-    const std::string_view name = btf__name_by_offset(btf, members[i].name_off);
+    const std::string_view name = NameAt(btf, members[i].name_off);
     const int id = btf__resolve_type(btf, members[i].type);
-    if (id < 0) return Bad("The type of its key's member " + std::string(name) + " cannot be resolved");
-    const btf_type* member = btf__type_by_id(btf, id);
+    const btf_type* member = id < 0 ? nullptr : btf__type_by_id(btf, id);
+    if (member == nullptr) return Bad("The type of its key's member " + std::string(name) + " cannot be resolved");
     if (name.empty()) {
       if (!btf_is_composite(member)) continue;
-      if (auto collected = CollectFields(btf, member, offset, layout); !collected) return collected;
+      if (auto collected = CollectFields(btf, member, offset, left, layout); !collected) return collected;
       continue;
     }
     const FieldInfo* field = FindField(name);
@@ -71,6 +80,9 @@ Result<void> CollectFields(const struct btf* btf, const btf_type* type, uint32_t
     if (btf_member_bitfield_size(type, i) != 0 || size < field->size) {
       return Bad("Its key's member " + std::string(name) + " has not the " + std::to_string(field->size) +
                  " bytes that the field has");
+    }
+    if (offset > layout.size || size > layout.size - offset) {
+      return Bad("Its key's member " + std::string(name) + " is not inside the key");
     }
     layout.members[static_cast<size_t>(field->id)] = {static_cast<uint16_t>(offset), static_cast<uint16_t>(size)};
   }
@@ -81,7 +93,7 @@ Result<void> CollectFields(const struct btf* btf, const btf_type* type, uint32_t
 Result<void> CollectOnly(const struct btf* btf, const btf_type* meta, KeyLayout& layout) {
   constexpr std::string_view kPrefix = "only_";
   for (int i = 0; i < btf_vlen(meta); ++i) {
-    const std::string name = btf__name_by_offset(btf, btf_members(meta)[i].name_off);
+    const std::string name(NameAt(btf, btf_members(meta)[i].name_off));
     if (!name.starts_with(kPrefix)) continue;
     const FieldInfo* field = FindField(std::string_view(name).substr(kPrefix.size()));
     if (field == nullptr || field->size > 4)
@@ -103,7 +115,8 @@ Result<KeyLayout> ReadKey(const struct btf* btf, const btf_type* meta) {
     return Bad("Its key has " + std::to_string(layout.size) + " bytes: not a multiple of 8 up to " +
                std::to_string(kMaxKeyWords * 8));
   }
-  if (auto collected = CollectFields(btf, key, 0, layout); !collected) return collected.error();
+  int left = kMaxMembers;
+  if (auto collected = CollectFields(btf, key, 0, left, layout); !collected) return collected.error();
   if (auto collected = CollectOnly(btf, meta, layout); !collected) return collected.error();
   return layout;
 }
@@ -127,7 +140,7 @@ Result<uint32_t> ReadActions(const struct btf* btf, const btf_type* meta) {
   constexpr std::string_view kPrefix = "SLUICE_CAN_";
   uint32_t actions = 0;
   for (int i = 0; i < btf_vlen(type); ++i) {
-    const std::string_view name = btf__name_by_offset(btf, btf_enum(type)[i].name_off);
+    const std::string_view name = NameAt(btf, btf_enum(type)[i].name_off);
     const auto known = std::find_if(kActionNames.begin(), kActionNames.end(), [&](const auto& action) {
       return name.starts_with(kPrefix) && name.substr(kPrefix.size()) == action.first;
     });
@@ -149,7 +162,7 @@ std::vector<std::string> ReadTailCalls(const struct btf* btf, const btf_type* me
   const btf_type* type = TypeOfMember(btf, meta, "tail_calls");
   if (type == nullptr || !btf_is_struct(type)) return names;
   for (int i = 0; i < btf_vlen(type); ++i) {
-    names.emplace_back(btf__name_by_offset(btf, btf_members(type)[i].name_off));
+    names.emplace_back(NameAt(btf, btf_members(type)[i].name_off));
   }
   return names;
 }
@@ -299,9 +312,7 @@ Result<void> CheckPrograms(const bpf_object* object, const ObjectMeta& meta) {
 
 }  // namespace
 
-Result<ObjectMeta> ReadMeta(const bpf_object* object) {
-  const struct btf* btf = bpf_object__btf(object);
-  if (btf == nullptr) return Bad("It has no BTF: compile it with -g");
+Result<ObjectMeta> ReadTypes(const struct btf* btf) {
   const btf_type* type = MetaType(btf);
   if (type == nullptr) return Bad("It has no section .sluice_meta with type information");
   const auto abi = Number(btf, type, "abi");
@@ -324,14 +335,23 @@ Result<ObjectMeta> ReadMeta(const bpf_object* object) {
   if (meta.max_masks == 0) return Bad("Its max_masks is 0");
   meta.max_masks = std::min<uint32_t>(meta.max_masks, SLUICE_MAX_MASKS);
   meta.max_edits = std::min<uint32_t>(meta.max_edits, SLUICE_MAX_EDITS);
+  meta.tail_calls = ReadTailCalls(btf, type);
+  return meta;
+}
+
+Result<ObjectMeta> ReadMeta(const bpf_object* object) {
+  const struct btf* btf = bpf_object__btf(object);
+  if (btf == nullptr) return Bad("It has no BTF: compile it with -g");
+  auto read = ReadTypes(btf);
+  if (!read) return read;
+  ObjectMeta& meta = *read;
   if (bpf_object__find_map_by_name(object, "edits") == nullptr) meta.max_edits = 0;
   meta.cache = bpf_object__find_map_by_name(object, "cache") != nullptr;
-  meta.tail_calls = ReadTailCalls(btf, type);
   for (const auto& checked : {CheckPrograms(object, meta), CheckMaps(object, meta),
                               CheckSections(object, meta.key.words()), CheckActions(object, meta)}) {
     if (!checked) return checked.error();
   }
-  return meta;
+  return read;
 }
 
 }  // namespace sluice::xdp

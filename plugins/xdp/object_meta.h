@@ -27,6 +27,9 @@ struct ObjectMeta {
   [[nodiscard]] bool Can(sluice_action_type action) const { return (actions >> action & 1) != 0; }
 };
 
+// The part that section .sluice_meta says in types; max_edits, cache and the rest as they are declared, whatever maps
+// there are. Errors: "bad_object".
+Result<ObjectMeta> ReadTypes(const struct btf* btf);
 // From the types in section .sluice_meta, and from the declarations of maps and programs. The object is open and not
 // loaded. Errors: "bad_object", with what is missing or wrong.
 Result<ObjectMeta> ReadMeta(const bpf_object* object);

@@ -46,6 +46,7 @@ Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
 }
 
 void Ports::Open(const std::string& name, Slot& slot) {
+  told_.opening();
   auto port = Port::Open(context_, name, slot.number, slot.settings);
   if (port) {
     slot.port = std::move(*port);
@@ -65,10 +66,10 @@ void Ports::Close(Slot& slot, bool withdraw) {
   if (slot.port == nullptr) return;
   if (withdraw) (void)slot.port->Withdraw();
   slot.port->Detach();
-  closing_.before(*slot.port);
+  told_.before(*slot.port);
   by_serial_.erase(slot.port->serial());
   slot.port.reset();
-  closing_.after();
+  told_.after();
 }
 
 void Ports::Delete(const std::string& name) {

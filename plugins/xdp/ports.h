@@ -20,14 +20,15 @@ namespace sluice::xdp {
 // Session thread. Reports of a port's state go into the FromPlugin given.
 class Ports : public PortNames {
  public:
-  // Is told before a port goes, when no packet meets it any more and its table's last statistics are there to be read,
-  // and after it has gone.
-  struct Closing {
+  // `opening`: before a device is opened, which takes a while. `before`: before a port goes, when no packet meets it
+  // any more and its table's last statistics are there to be read. `after`: when it has gone.
+  struct Told {
+    std::function<void()> opening;
     std::function<void(Port&)> before;
     std::function<void()> after;
   };
-  Ports(PortContext context, PortSettings defaults, Closing closing)
-      : context_(std::move(context)), defaults_(std::move(defaults)), closing_(std::move(closing)) {}
+  Ports(PortContext context, PortSettings defaults, Told told)
+      : context_(std::move(context)), defaults_(std::move(defaults)), told_(std::move(told)) {}
 
   enum class Outcome {
     kSame,        // known already, nothing changed
@@ -90,7 +91,7 @@ class Ports : public PortNames {
 
   PortContext context_;
   PortSettings defaults_;
-  Closing closing_;
+  Told told_;
   Slots slots_;
   std::map<uint64_t, Slots::iterator> by_serial_;
 };
