@@ -212,8 +212,8 @@ class Soak:
         """Nothing is under way any more."""
         def plugin_at_rest(place):
             plugin = self.plugin(place)
-            if plugin["state"] == "failed" and "not restarted any more" in plugin["detail"]:
-                self.load(place)  # killed too often within a minute: that is what it is for
+            if plugin["state"] == "parked":
+                self.load(place)  # killed too often within a minute
             if plugin["state"] != "running" or int(plugin["pending"]) or int(plugin["lag"]):
                 return f"{place.name} is {plugin['state']} {plugin['detail']}, {plugin['pending']} pending, " \
                        f"{plugin['lag']} behind"
