@@ -137,6 +137,8 @@ class SpawnSettings {
     posix_spawn_file_actions_init(&actions_);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions_, status_fd, kHostStatusFd);
+    // What plugins that run in this process have opened without thinking of children: it would be held by the child.
+    posix_spawn_file_actions_addclosefrom_np(&actions_, kHostStatusFd + 1);
     posix_spawnattr_init(&attributes_);
     sigset_t none;
     sigset_t all;

@@ -235,14 +235,18 @@ void Handler::OnReadable(int fd, v1::FromPlugin& out) {
 
 void Handler::OnLinks(v1::FromPlugin& out) {
   planner_.Forget();
-  std::map<int, std::string> changed;
-  const bool complete =
-      parts_.links->Drain([&](const LinkMonitor::Event& event) { changed[event.ifindex] = event.name; });
+  std::map<int, LinkMonitor::Event> changed;
+  const bool complete = parts_.links->Drain([&](const LinkMonitor::Event& event) {
+    const auto [at, first] = changed.emplace(event.ifindex, event);
+    if (first) return;
+    at->second.name = event.name;
+    at->second.removed |= event.removed;
+  });
   if (!complete) {
-    ports_.OnLink(0, nullptr, out);
+    ports_.OnAnyLink(out);
     return;
   }
-  for (const auto& [ifindex, name] : changed) ports_.OnLink(ifindex, &name, out);
+  for (const auto& [ifindex, event] : changed) ports_.OnLink(event, out);
 }
 
 void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {

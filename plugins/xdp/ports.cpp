@@ -4,11 +4,6 @@
 #include <algorithm>
 
 namespace sluice::xdp {
-namespace {
-
-constexpr uint32_t kBusyTries = 8;  // one a tick: five seconds
-
-}  // namespace
 
 Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
   const std::map<std::string, std::string> options(port.options().begin(), port.options().end());
@@ -58,7 +53,6 @@ void Ports::Open(const std::string& name, Slot& slot) {
     slot.state = "up";
     slot.detail.clear();
     slot.failed_with.reset();
-    slot.busy = 0;
     by_serial_[slot.port->serial()] = slots_.find(name);
     return;
   }
@@ -66,8 +60,6 @@ void Ports::Open(const std::string& name, Slot& slot) {
   slot.detail = port.error().detail;
   const auto device = QueryDevice(name);
   slot.failed_with = device ? std::pair{device->ifindex, device->program_id} : std::pair{0, 0U};
-  // The kernel gives a queue free some time after the AF_XDP socket that had it was closed: the next ticks try again.
-  if (port.error().reason == "busy" && ++slot.busy < kBusyTries) slot.failed_with.reset();
 }
 
 void Ports::Close(Slot& slot, bool withdraw) {
@@ -87,12 +79,30 @@ void Ports::Delete(const std::string& name) {
   slots_.erase(found);
 }
 
-void Ports::OnLink(int ifindex, const std::string* name, v1::FromPlugin& out) {
-  for (auto& [port_name, slot] : slots_) {
-    const bool ours =
-        name == nullptr || *name == port_name || (slot.port != nullptr && slot.port->device().ifindex == ifindex);
-    if (ours) Look(port_name, slot, out);
+void Ports::OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out) {
+  for (auto& [name, slot] : slots_) {
+    const bool has_it = slot.port != nullptr && slot.port->device().ifindex == event.ifindex;
+    if (!has_it && event.name != name) continue;
+    if (event.removed) {
+      // Even if it is there again, number, program and all: the kernel has taken it out of the devmaps, and its queues
+      // from the sockets.
+      if (has_it) Lose(name, slot, out);
+      slot.failed_with.reset();
+    }
+    Look(name, slot, out);
   }
+}
+
+void Ports::OnAnyLink(v1::FromPlugin& out) {
+  for (auto& [name, slot] : slots_) Look(name, slot, out);
+}
+
+void Ports::Lose(const std::string& name, Slot& slot, v1::FromPlugin& out) {
+  Close(slot, true);
+  slot.state = "gone";
+  slot.detail = "the device " + name + " is gone";
+  slot.failed_with = std::pair{0, 0U};
+  Report(name, slot, out);
 }
 
 void Ports::Look(const std::string& name, Slot& slot, v1::FromPlugin& out) {

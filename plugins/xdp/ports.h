@@ -37,8 +37,9 @@ class Ports : public PortNames {
   };
   Outcome Put(const v1::Port& port, v1::FromPlugin& out);
   void Delete(const std::string& name);
-  // A device changed (nullptr: any may have): ports go and come with theirs.
-  void OnLink(int ifindex, const std::string* name, v1::FromPlugin& out);
+  // A device changed, or any may have: ports go and come with theirs.
+  void OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out);
+  void OnAnyLink(v1::FromPlugin& out);
 
   // From time to time: what happens to programs without word of it.
   void OnTick(v1::FromPlugin& out);
@@ -79,13 +80,13 @@ class Ports : public PortNames {
     std::map<std::string, uint64_t> reported;
     // What the device was like when opening it failed; no other try until it is different.
     std::optional<std::pair<int, uint32_t>> failed_with;  // ifindex, program id
-    uint32_t busy = 0;                                    // tries in a row that found something of it busy
   };
   using Slots = std::map<std::string, Slot, std::less<>>;
 
   void Open(const std::string& name, Slot& slot);
   void Close(Slot& slot, bool withdraw);
   void Look(const std::string& name, Slot& slot, v1::FromPlugin& out);
+  void Lose(const std::string& name, Slot& slot, v1::FromPlugin& out);
   void Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const;
 
   PortContext context_;

@@ -13,7 +13,7 @@ SOCKETS = ("control", "ingress", "events", "plugins")
 
 
 class Chaos:
-    """`world` is the soak (soak.py): call(), plugin(name), until()."""
+    """`world` is the soak (soak.py)."""
 
     def __init__(self, world, rng):
         self.world, self.rng = world, rng
@@ -43,7 +43,7 @@ class Chaos:
             try:
                 return self.world.call(op, **body)
             except sluice.Error as error:
-                if error.reason not in ("busy", "timeout", "plugin_gone") or time.monotonic() > end:
+                if error.reason not in ("busy", "timeout", "plugin_gone", "unknown_plugin", "no_such_plugin") or time.monotonic() > end:
                     raise
                 time.sleep(0.1)
 
@@ -83,10 +83,18 @@ class Chaos:
             pass
 
     def port(self, place):
-        port = self.rng.choice(place.ports[1:])  # the first has the steady traffic
-        self._insist("port_del", name=port)
-        time.sleep(self.rng.choice((0, 0.1, 0.4)))
-        self._insist("port_add", name=port, plugin=place.name)
+        self._cycle(place, self.rng.choice(place.ports[1:]))  # the first has the steady traffic
+
+    def _cycle(self, place, port):
+        """Its publishers wait meanwhile: flows that name a port are refused while the core has none of that name."""
+        publishers = [publisher for publisher in self.world.publishers if publisher.place is place]
+        with contextlib.ExitStack() as stack:
+            for publisher in publishers:
+                stack.enter_context(publisher.still)
+            self.world.until(lambda: self.world.not_published(publishers))
+            self._insist("port_del", name=port)
+            time.sleep(self.rng.choice((0, 0.1, 0.4)))
+            self._insist("port_add", name=port, plugin=place.name)
 
     def device(self, place):
         port = self.rng.choice(place.ports[1:])
@@ -95,8 +103,7 @@ class Chaos:
         time.sleep(self.rng.choice((0, 0.1, 0.7)))
         place.mend_device(port)
         if not place.returns_by_itself:
-            self._insist("port_del", name=port)
-            self._insist("port_add", name=port, plugin=place.name)
+            self._cycle(place, port)
 
 
 class Nuisance:

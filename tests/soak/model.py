@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """What the flows must be: each publisher has a port of its own, and keeps the books of what it has published there."""
 import random
+import threading
 import time
 
 import sluice
@@ -17,6 +18,7 @@ class Publisher:
         self.name, self.place, self.port, self.by_control = name, place, port, by_control
         self.rng = random.Random(seed)
         self.client = sluice.Client(run_dir, timeout=30, name=name)
+        self.still = threading.Lock()  # who has it keeps the publisher from going on
         self.actions = {}   # by number: what the table must have
         self.packets = {}   # by number: what the flow must have counted
         self.messages = self.accepted = self.refused = 0
@@ -38,6 +40,10 @@ class Publisher:
         return [] if actions == "drop" else actions.split(",")
 
     def step(self):
+        with self.still:
+            self._step()
+
+    def _step(self):
         operation = self.rng.choices(("put", "mod", "del", "flush"), (10, 4, 6, 0.3))[0]
         if operation == "flush":
             return self._say("flush", {"port": self.port}, len(self.actions), 0, self._flushed)
@@ -94,7 +100,7 @@ class Publisher:
                     raise
                 said = len(error.refused)
             if said != refused:
-                raise AssertionError(f"{self.name}: {operation} refused {said} flows, not {refused}: {body}")
+                raise AssertionError(f"{self.name}: {operation} refused {said} flows, not {refused}: {str(body)[:500]}")
         else:
             while True:
                 try:
