@@ -88,7 +88,8 @@ Bus::Bus(Endpoints endpoints, const BusLimits& limits)
   control_.set(zmq::sockopt::rcvhwm, limits.control);
   control_.set(zmq::sockopt::sndhwm, limits.control);
   events_.set(zmq::sockopt::sndhwm, limits.events);
-  events_.set(zmq::sockopt::xpub_verboser, true);  // every subscription: who has just come is beaten for at once
+  // Every subscription, as who has just come is beaten for at once; of unsubscriptions the last of a prefix.
+  events_.set(zmq::sockopt::xpub_verbose, true);
   plugins_.set(zmq::sockopt::router_mandatory, true);
   plugins_.set(zmq::sockopt::rcvhwm, kFromPlugins);
   plugins_.set(zmq::sockopt::sndhwm, kToPlugins);

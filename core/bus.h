@@ -2,6 +2,7 @@
 // The daemon's sockets.
 #pragma once
 
+#include <map>
 #include <memory>
 #include <string>
 #include <zmq.hpp>

@@ -128,13 +128,24 @@ Reader Tables(std::function<void(const toml::table&)> one) {
 void ReadPlugin(const toml::table& table, Config& config) {
   PluginConfig plugin;
   std::string isolation = "thread";
+  std::string orphan = "withdraw";
   ReadTable(table, "plugin.",
-            {{"name", Text(plugin.name)}, {"isolation", Text(isolation)}, {"options", Options(plugin.options)}});
+            {{"name", Text(plugin.name)},
+             {"isolation", Text(isolation)},
+             {"orphan", Text(orphan)},
+             {"options", Options(plugin.options)}});
   if (plugin.name.empty()) Refuse(table, "this [[plugin]] has no name");
   if (isolation != "thread" && isolation != "process") {
     Refuse(*table.get("isolation"), "plugin.isolation is \"" + isolation + "\"; it can be \"thread\" or \"process\"");
   }
+  if (orphan != "withdraw" && orphan != "keep") {
+    Refuse(*table.get("orphan"), "plugin.orphan is \"" + orphan + "\"; it can be \"withdraw\" or \"keep\"");
+  }
   plugin.process = isolation == "process";
+  plugin.keep_orphaned = orphan == "keep";
+  if (plugin.keep_orphaned && !plugin.process) {
+    Refuse(*table.get("orphan"), "plugin.orphan is \"keep\", which only a plugin with isolation \"process\" can");
+  }
   config.plugins.push_back(std::move(plugin));
 }
 
@@ -180,18 +191,24 @@ void ReadAll(const toml::table& root, Config& config) {
                                {"max_message", Number(config.max_message, 1'024, 16 << 20)},
                                {"max_tombstones", Number(config.max_tombstones, 256)},
                                {"max_publishers", Number(config.max_publishers, 1, 1'000'000)},
+                               {"restarts", Number(config.restarts, 0, 1'000'000)},
                                {"max_connections", Number(config.max_connections, 1, 1'000'000)}})},
              {"queues", Table({{"ingress", Number(config.queue_ingress, 1, 10'000'000)},
                                {"control", Number(config.queue_control, 1, 10'000'000)},
                                {"events", Number(config.queue_events, 1, 10'000'000)},
                                {"packets", Number(config.queue_packets, 1, 1'000'000)}})},
              {"times", Table({{"heartbeat_ms", Number(config.heartbeat_ms, 10, kHour)},
-                              {"silence_ms", Number(config.silence_ms, 100, kHour)},
+                              {"silence_ms", Number(config.silence_ms, 500, kHour)},
+                              {"hang_ms", Number(config.hang_ms, 0, kHour)},
                               {"idle_grace_ms", Number(config.idle_grace_ms, 0, kHour)},
                               {"handshake_ms", Number(config.handshake_ms, 10, kHour)},
                               {"port_ms", Number(config.port_ms, 10, kHour)},
                               {"plugin_start_ms", Number(config.plugin_start_ms, 10, kHour)},
-                              {"plugin_stop_ms", Number(config.plugin_stop_ms, 10, kHour)}})},
+                              {"plugin_stop_ms", Number(config.plugin_stop_ms, 10, kHour)},
+                              {"restart_ms", Number(config.restart_ms, 10, kHour)},
+                              {"resync_ms", Number(config.resync_ms, 0, kHour)},
+                              {"orphan_ms", Number(config.orphan_ms, 0)},
+                              {"rejoin_ms", Number(config.rejoin_ms, 0, kHour)}})},
              {"plugin", Tables([&config](const toml::table& table) { ReadPlugin(table, config); })},
              {"port", Tables([&config](const toml::table& table) { ReadPort(table, config); })}});
 }

@@ -17,6 +17,7 @@ struct PluginConfig {
   std::string name;  // or a path
   bool process = false;
   std::map<std::string, std::string> options;
+  bool keep_orphaned = false;
 };
 
 struct PortConfig {
@@ -47,12 +48,18 @@ struct Config {
   uint32_t queue_packets = 16'384;  // packet outs waiting for a plugin
 
   uint32_t heartbeat_ms = 1'000;
-  uint32_t silence_ms = 3'000;
+  uint32_t silence_ms = 800;
+  uint32_t hang_ms = 1'000;
   uint32_t idle_grace_ms = 800;
   uint32_t handshake_ms = 10'000;
   uint32_t port_ms = 10'000;
   uint32_t plugin_start_ms = 10'000;
   uint32_t plugin_stop_ms = 5'000;
+  uint32_t restart_ms = 500;
+  uint32_t restarts = 5;
+  uint32_t resync_ms = 1'000;
+  uint32_t orphan_ms = 300'000;  // 0: for ever
+  uint32_t rejoin_ms = 10'000;
 
   std::vector<PluginConfig> plugins;
   std::vector<PortConfig> ports;

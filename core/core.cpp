@@ -14,13 +14,15 @@ namespace sluice::core {
 namespace {
 
 constexpr size_t kExpirePerTurn = 4'096;
-constexpr uint64_t kRefusalCheckMs = 50;
+constexpr uint64_t kPublisherCheckMs = 50;
+constexpr uint64_t kRateMs = 1'000;
 constexpr uint64_t kMs = 1'000'000;
 
 }  // namespace
 
 Core::Core(CoreSettings settings, Outlet outlet, Launcher& launcher, PluginPaths paths, Clock clock)
     : settings_(std::move(settings)),
+      connections_(std::move(outlet.connections)),
       started_ns_(clock()),
       clock_(std::move(clock)),
       timers_(clock_),
@@ -35,9 +37,16 @@ Core::Core(CoreSettings settings, Outlet outlet, Launcher& launcher, PluginPaths
                settings_.plugins, settings_.feed),
       publishers_(counters_, settings_.publishers),
       snapshots_(journal_, table_, ports_, settings_.snapshots),
-      flow_service_(sequence_, table_, ports_, plugins_, counters_, clock_) {
+      flow_service_(sequence_, table_, ports_, plugins_, counters_, clock_),
+      rates_(started_ns_) {
   flow_events_.Connect(ageing_, plugins_.names());
   timers_.After(settings_.heartbeat_ms, [this] { Beat(); });
+  timers_.After(kRateMs, [this] { SampleRates(); });
+}
+
+void Core::SampleRates() {
+  rates_.Sample(RatedNow(), clock_());
+  timers_.After(kRateMs, [this] { SampleRates(); });
 }
 
 void Core::Beat() {
@@ -83,22 +92,28 @@ void Core::OnPlugin(const std::string& identity, std::string_view payload) {
   plugins_.OnMessage(identity, message);
 }
 
-Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation,
+Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isolation, const std::string& orphan,
                                 const std::map<std::string, std::string>& options) const {
   if (!isolation.empty() && isolation != "thread" && isolation != "process") {
     return Error{"bad_request", "isolation is '" + isolation.substr(0, 40) + "'; it can be thread or process", 0, 0};
   }
+  if (!orphan.empty() && orphan != "withdraw" && orphan != "keep") {
+    return Error{"bad_request", "orphan is '" + orphan.substr(0, 40) + "'; it can be withdraw or keep", 0, 0};
+  }
+  if (orphan == "keep" && isolation != "process") {
+    return Error{"bad_request", "orphan is keep, which only a plugin with isolation process can", 0, 0};
+  }
   auto place = paths_.Find(name);
   if (!place) return place.error();
-  return PluginSpec{place->name, place->path, isolation == "process", options};
+  return PluginSpec{place->name, place->path, isolation == "process", options, orphan == "keep"};
 }
 
-void Core::LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options) {
-  auto spec = SpecOf(name, process ? "process" : "thread", options);
+void Core::LoadConfigured(const std::string& name, Result<PluginSpec> spec) {
   if (!spec) {
     spdlog::error("plugin {} is not loaded: {}", name, spec.error().detail);
     return;
   }
+  if (plugins_.Has(spec->name)) return;
   plugins_.Load(std::move(*spec), true, [](const Result<void>&) {});
 }
 
@@ -124,7 +139,8 @@ void Core::OnIngress(std::string_view topic, std::string_view payload) {
   const auto take = [&](auto message, const auto& act) {
     if (auto decoded = Decode(payload, message); !decoded) return RefuseMessage(topic, decoded.error());
     act(message);
-    Account(message.publisher(), message.publisher_seq(), topic, true, reply);
+    const auto [accepted, refused] = Fared(message, reply);
+    publishers_.Take(OriginOf(message), topic, accepted, refused, reply.refused(), clock_());
   };
   if (topic == topic::kFlowPut || topic == topic::kFlowModify) {
     take(v1::FlowPut(), [&](const auto& put) { flow_service_.Put(put, topic == topic::kFlowModify, false, reply); });
@@ -140,35 +156,35 @@ void Core::OnIngress(std::string_view topic, std::string_view payload) {
     const std::string detail = "there is no ingress topic '" + std::string(topic.substr(0, 64)) + "'";
     RefuseMessage(topic, Error{"unknown_topic", detail, 0, 0});
   }
+  TellOfPublishersSoon();
 }
 
-// What cannot be read has no publisher either.
+// What cannot be read has no publisher either. Where it had one, that one's count tells that it is missing.
 void Core::RefuseMessage(std::string_view topic, const Error& error) {
   v1::Reply reply;
   v1::Refusal& refusal = *reply.add_refused();
   refusal.set_reason(error.reason);
   refusal.set_detail(Utf8(error.detail));
   counters_.AddReason("refused", error.reason);
-  Account("", 0, topic, true, reply);
+  static const std::string kNobody;
+  publishers_.Take(Origin{kNobody, 0, 0, {}}, topic, 0, 1, reply.refused(), clock_());
 }
 
-void Core::Account(const std::string& name, uint64_t seq, std::string_view topic, bool ingress,
-                   const v1::Reply& reply) {
-  Publishers::One& publisher = publishers_.Message(name, seq);
-  publisher.told.set_accepted(publisher.told.accepted() + reply.accepted());
-  if (reply.refused_size() == 0) return;
-  publisher.told.set_refused(publisher.told.refused() + static_cast<uint64_t>(reply.refused_size()));
-  if (!ingress) return;
-  for (const v1::Refusal& refusal : reply.refused()) publishers_.Refuse(publisher, topic, 1, refusal);
-  if (!std::exchange(refusal_timer_, true)) timers_.After(0, [this] { TellRefused(); });
+void Core::TellOfPublishersSoon() {
+  if (publishers_.HasNews() && !std::exchange(publishers_timer_, true))
+    timers_.After(0, [this] { TellOfPublishers(); });
 }
 
-void Core::TellRefused() {
-  for (v1::Refused& refused : publishers_.Due(clock_())) {
+void Core::TellOfPublishers() {
+  Publishers::News news = publishers_.Due(clock_());
+  for (v1::PublisherGap& gap : news.gaps) {
+    if (v1::Event* event = events_.Add(Topic::publisher_gap)) *event->mutable_gap() = std::move(gap);
+  }
+  for (v1::Refused& refused : news.refused) {
     if (v1::Event* event = events_.Add(Topic::refused)) *event->mutable_refused() = std::move(refused);
   }
-  refusal_timer_ = publishers_.HasPending();
-  if (refusal_timer_) timers_.After(kRefusalCheckMs, [this] { TellRefused(); });
+  publishers_timer_ = publishers_.HasNews();
+  if (publishers_timer_) timers_.After(kPublisherCheckMs, [this] { TellOfPublishers(); });
 }
 
 }  // namespace sluice::core

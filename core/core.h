@@ -17,6 +17,7 @@
 #include "plugins.h"
 #include "port_service.h"
 #include "publishers.h"
+#include "rates.h"
 #include "snapshots.h"
 #include "timers.h"
 
@@ -36,11 +37,13 @@ struct CoreSettings {
   size_t publishers = 1'024;
   size_t max_message = size_t{4} << 20;
   std::map<std::string, std::string> endpoints;
+  std::map<std::string, uint64_t> socket_queues;  // how many messages may wait, by endpoint; for status
 };
 
 struct Outlet {
   EventStream::Send publish;
   Plugins::Send to_plugin;
+  std::function<std::map<std::string, uint64_t>()> connections;  // open ones, by endpoint
 };
 
 class Core {
@@ -64,8 +67,12 @@ class Core {
   // CLOCK_MONOTONIC; Turn() has to be called then at the latest.
   [[nodiscard]] std::optional<uint64_t> NextDeadline() const;
 
-  // From the configuration: failures are logged and shown, no more.
-  void LoadConfigured(const std::string& name, bool process, const std::map<std::string, std::string>& options);
+  // Errors: "bad_request", "no_such_plugin", "bad_plugin_name".
+  [[nodiscard]] Result<PluginSpec> SpecOf(const std::string& name, const std::string& isolation,
+                                          const std::string& orphan,
+                                          const std::map<std::string, std::string>& options) const;
+  // From the configuration: failures are logged and shown, no more. One that is there already stays.
+  void LoadConfigured(const std::string& name, Result<PluginSpec> spec);
   void AddConfigured(const std::string& name, const std::string& plugin,
                      const std::map<std::string, std::string>& options);
 
@@ -80,15 +87,19 @@ class Core {
   void OnFlowRequest(const v1::Request& request, v1::Reply& reply);
   void OnQuery(const v1::Request& request, v1::Reply& reply);
   void Status(v1::Status& status) const;
-  Result<PluginSpec> SpecOf(const std::string& name, const std::string& isolation,
-                            const std::map<std::string, std::string>& options) const;
-  void Account(const std::string& publisher, uint64_t seq, std::string_view topic, bool ingress,
-               const v1::Reply& reply);
   void RefuseMessage(std::string_view topic, const Error& error);
-  void TellRefused();
+  void TellOfPublishers();
+  void TellOfPublishersSoon();
+  void ShowQueues(v1::Status& status) const;
+  void ShowDrops(v1::Status& status) const;
+  void ShowRates(v1::Status& status) const;
+  enum Rated : uint8_t { kEvents, kEventsSent, kRecords, kUpcalls, kRated };
+  [[nodiscard]] Rates<kRated>::Counts RatedNow() const;
+  void SampleRates();
   void Beat();
 
   const CoreSettings settings_;
+  const std::function<std::map<std::string, uint64_t>()> connections_;
   const uint64_t started_ns_;
   Clock clock_;
   Sequence sequence_;
@@ -106,8 +117,9 @@ class Core {
   Publishers publishers_;
   Snapshots snapshots_;
   FlowService flow_service_;
+  Rates<kRated> rates_;
   v1::FromPlugin from_plugin_;
-  bool refusal_timer_ = false;
+  bool publishers_timer_ = false;
   bool beat_now_ = false;
 };
 

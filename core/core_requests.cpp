@@ -70,29 +70,31 @@ void Core::OnRequest(const v1::Request& request, Reply reply) {
 }
 
 void Core::OnFlowRequest(const v1::Request& request, v1::Reply& reply) {
-  const auto account = [&](const auto& message, std::string_view topic) {
-    Account(message.publisher(), message.publisher_seq(), topic, false, reply);
+  // On its way here nothing is lost unnoticed: no count is followed.
+  const auto account = [&](const auto& message) {
+    const auto [accepted, refused] = Fared(message, reply);
+    publishers_.TakeRequest(message.publisher(), accepted, refused, clock_());
   };
   switch (request.op_case()) {
     case v1::Request::kFlowPut:
       flow_service_.Put(request.flow_put(), false, true, reply);
-      return account(request.flow_put(), topic::kFlowPut);
+      return account(request.flow_put());
     case v1::Request::kFlowMod:
       flow_service_.Put(request.flow_mod(), true, true, reply);
-      return account(request.flow_mod(), topic::kFlowModify);
+      return account(request.flow_mod());
     case v1::Request::kFlowDel:
       flow_service_.Delete(request.flow_del(), true, reply);
-      return account(request.flow_del(), topic::kFlowDelete);
+      return account(request.flow_del());
     case v1::Request::kFlowFlush:
       flow_service_.Flush(request.flow_flush(), reply);
-      return account(request.flow_flush(), topic::kFlowFlush);
+      return account(request.flow_flush());
     case v1::Request::kPacketOut:
       flow_service_.PacketOut(request.packet_out(), reply);
-      return account(request.packet_out(), topic::kPacketOut);
+      return account(request.packet_out());
     case v1::Request::kPacketOuts: {
       auto packets = request.packet_outs().packets();
       flow_service_.PacketOuts(packets, reply);
-      return account(request.packet_outs(), topic::kPacketOuts);
+      return account(request.packet_outs());
     }
     default:
       return OnQuery(request, reply);
@@ -121,6 +123,14 @@ void Core::OnQuery(const v1::Request& request, v1::Reply& reply) {
       return plugins_.Show(*reply.mutable_plugins());
     case v1::Request::kStatus:
       return Status(*reply.mutable_status());
+    case v1::Request::kPublisherGet: {
+      const v1::PublisherGet& get = request.publisher_get();
+      if (publishers_.Show(get.name(), get.run(), *reply.add_publishers())) return;
+      reply.clear_publishers();
+      const std::string run = get.run() == 0 ? "" : " with a run " + std::to_string(get.run());
+      return Deny(reply, Error{"no_such_publisher",
+                               "nothing has come from a publisher '" + get.name().substr(0, 64) + "'" + run, 0, 0});
+    }
     default:
       counters_.AddReason("refused", "bad_request");
       return Deny(reply, Error{"bad_request", "the request names no operation", 0, 0});
@@ -171,25 +181,10 @@ void Core::OnPluginRequest(const v1::Request& request, const Reply& finish) {
     return plugins_.Reload(name, done_for(name));
   }
   const v1::PluginLoad& load = request.plugin_load();
-  auto spec = SpecOf(load.name(), load.isolation(), ToMap(load.options()));
+  auto spec = SpecOf(load.name(), load.isolation(), load.orphan(), ToMap(load.options()));
   if (!spec) return done_for(load.name())(spec.error());
   const std::string name = spec->name;
   plugins_.Load(std::move(*spec), false, done_for(name));
-}
-
-void Core::Status(v1::Status& status) const {
-  status.set_node(settings_.node);
-  status.set_epoch(settings_.epoch);
-  status.set_version(settings_.version);
-  status.set_seq(sequence_.last);
-  status.set_uptime_ms((clock_() - started_ns_) / 1'000'000);
-  status.set_flows(table_.size());
-  for (const PortEntry* port : ports_.All()) *status.add_ports() = port->port;
-  plugins_.Show(*status.mutable_plugins());
-  status.mutable_counters()->insert(counters_.values().begin(), counters_.values().end());
-  (*status.mutable_counters())["tombstones"] = table_.tombstones();
-  status.mutable_endpoints()->insert(settings_.endpoints.begin(), settings_.endpoints.end());
-  publishers_.Show(*status.mutable_publishers());
 }
 
 }  // namespace sluice::core

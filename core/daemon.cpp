@@ -8,7 +8,9 @@
 #include <algorithm>
 #include <csignal>
 #include <random>
+#include <utility>
 
+#include "orphans.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -60,14 +62,22 @@ CoreSettings SettingsOf(const Config& config, const Endpoints& endpoints) {
                     .max_tombstones = config.max_tombstones,
                     .max_publishers = config.max_publishers};
   settings.feed.packets = config.queue_packets;
+  settings.snapshots.held = config.max_tombstones;
   settings.plugins.start_ms = config.plugin_start_ms;
   settings.plugins.stop_ms = config.plugin_stop_ms;
   settings.plugins.silence_ms = config.silence_ms;
+  settings.plugins.hang_ms = config.hang_ms;
+  settings.plugins.restart_ms = config.restart_ms;
+  settings.plugins.restarts = config.restarts;
+  settings.plugins.resync_ms = config.resync_ms;
+  settings.plugins.rejoin_ms = config.rejoin_ms;
   settings.port_ms = config.port_ms;
   settings.heartbeat_ms = config.heartbeat_ms;
   settings.idle_grace_ms = config.idle_grace_ms;
   settings.publishers = config.max_publishers;
   settings.max_message = config.max_message;
+  settings.socket_queues = {
+      {"ingress", config.queue_ingress}, {"control", config.queue_control}, {"events", config.queue_events}};
   settings.endpoints = {{"ingress", endpoints.ingress},
                         {"control", endpoints.control},
                         {"events", endpoints.events},
@@ -113,18 +123,43 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
                   .thread_endpoint = Bus::kThreadEndpoint,
                   .zmq_context = bus_->context().handle(),
                   .host_program = ProgramDir() + "/sluice-plugin-host",
-                  .log_level = config.log_level},
+                  .log_level = config.log_level,
+                  .orphan_ms = config.orphan_ms},
       mailbox_, watches_);
   Outlet outlet{
       .publish = [this](std::string_view topic, const std::string& payload) { return bus_->Publish(topic, payload); },
       .to_plugin = [this](const std::string& identity,
-                          const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); }};
+                          const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); },
+      .connections = [this] {
+        CountConnections();
+        return bus_->connections().open();
+      }};
   core_ = std::make_unique<Core>(SettingsOf(config, endpoints), std::move(outlet), *launcher_,
                                  PluginPaths(InstalledDirs(config.plugin_dir, "SLUICE_PLUGIN_DIR", "plugins")));
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);
+  std::vector<std::pair<std::string, Result<PluginSpec>>> wanted;
   for (const PluginConfig& plugin : config.plugins) {
-    core_->LoadConfigured(plugin.name, plugin.process, plugin.options);
+    wanted.emplace_back(plugin.name, core_->SpecOf(plugin.name, plugin.process ? "process" : "thread",
+                                                   plugin.keep_orphaned ? "keep" : "withdraw", plugin.options));
   }
+  for (const Orphan& orphan : FindOrphans(run_dir_.path())) TakeOver(orphan, wanted, config.plugin_stop_ms);
+  for (auto& [name, spec] : wanted) core_->LoadConfigured(name, std::move(spec));
+}
+
+// Or ends it, where the configuration has that plugin otherwise by now.
+void Daemon::TakeOver(const Orphan& orphan, const std::vector<std::pair<std::string, Result<PluginSpec>>>& wanted,
+                      uint32_t stop_ms) {
+  const std::string& name = orphan.spec.name;
+  const bool changed = std::any_of(wanted.begin(), wanted.end(), [&](const auto& plugin) {
+    const Result<PluginSpec>& spec = plugin.second;
+    return spec && spec->name == name && !(*spec == orphan.spec);
+  });
+  if (changed) {
+    spdlog::info("plugin {}: process {} of an earlier daemon runs it with other settings, and is ended", name,
+                 orphan.pid);
+    return EndOrphan(run_dir_.path(), orphan, stop_ms);
+  }
+  if (auto adopted = core_->plugins().Adopt(orphan); !adopted) spdlog::error("{}", adopted.error().detail);
 }
 
 void Daemon::Run() {
@@ -166,13 +201,12 @@ void Daemon::Turn() {
   if (items[kControl].revents != 0) TakeControl();
   if (items[kIngress].revents != 0) TakeIngress();
   CallWatches(items);
-  CountConnections();
+  if (MonotonicNs() >= count_at_ns_) CountConnections();
   core_->Turn();
 }
 
 void Daemon::CountConnections() {
   const uint64_t now = MonotonicNs();
-  if (now < count_at_ns_) return;
   count_at_ns_ = now + kCountNs;
   if (!bus_->connections().Count(core_->counters())) return;
   if (warned_ns_ == 0 || now - warned_ns_ > kWarnNs) {

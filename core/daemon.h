@@ -5,6 +5,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "bus.h"
@@ -34,6 +35,8 @@ class Daemon {
  private:
   Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, UniqueFd signals);
 
+  void TakeOver(const Orphan& orphan, const std::vector<std::pair<std::string, Result<PluginSpec>>>& wanted,
+                uint32_t stop_ms);
   void Turn();
   void Wait(std::vector<zmq::pollitem_t>& items);
   void TakeSignals();

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "event_stream.h"
 
-#include <algorithm>
+#include <numeric>
 #include <utility>
 
 #include "clock.h"
@@ -41,9 +41,10 @@ class Loan {
 };
 
 constexpr std::array<std::string_view, kTopics> kNames = {
-    topic::kFlowAdded,      topic::kFlowModified, topic::kFlowDeleted, topic::kFlowStats, topic::kFlowOffload,
-    topic::kPortAdded,      topic::kPortModified, topic::kPortDeleted, topic::kPortStats, topic::kPluginLoaded,
-    topic::kPluginUnloaded, topic::kPluginFailed, topic::kUpcall,      topic::kRefused,   topic::kHeartbeat,
+    topic::kFlowAdded,   topic::kFlowModified, topic::kFlowDeleted,    topic::kFlowStats,
+    topic::kFlowOffload, topic::kPortAdded,    topic::kPortModified,   topic::kPortDeleted,
+    topic::kPortStats,   topic::kPluginLoaded, topic::kPluginUnloaded, topic::kPluginFailed,
+    topic::kUpcall,      topic::kRefused,      topic::kPublisherGap,   topic::kHeartbeat,
 };
 
 }  // namespace
@@ -60,9 +61,18 @@ EventStream::EventStream(Sequence& sequence, Counters& counters, const std::stri
 }
 
 void EventStream::Subscribed(std::string_view prefix, bool on) {
-  const bool json = prefix.starts_with(topic::kJsonPrefix);
-  const std::string_view wanted = prefix.substr(json ? topic::kJsonPrefix.size() : 0);
-  if (std::none_of(kNames.begin(), kNames.end(), [&](std::string_view name) { return name.starts_with(wanted); })) {
+  const auto begins = [](std::string_view wanted, const auto& visit) {
+    const bool json = wanted.starts_with(topic::kJsonPrefix);
+    const std::string_view rest = wanted.substr(json ? topic::kJsonPrefix.size() : 0);
+    bool any = false;
+    for (size_t i = 0; i < kTopics; ++i) {
+      if (!kNames[i].starts_with(rest)) continue;
+      visit(json, i);
+      any = true;
+    }
+    return any;
+  };
+  if (!begins(prefix, [](bool, size_t) {})) {
     // Not remembered: there is no end of those.
     if (on) counters_.Add("subscriptions_unknown");
     return;
@@ -70,18 +80,14 @@ void EventStream::Subscribed(std::string_view prefix, bool on) {
   // What is under way belongs to those who listened when it happened.
   Flush();
   if (on) {
-    ++prefixes_[std::string(prefix)];
-  } else if (auto it = prefixes_.find(prefix); it != prefixes_.end() && --it->second == 0) {
+    prefixes_.emplace(prefix);
+  } else if (auto it = prefixes_.find(prefix); it != prefixes_.end()) {
     prefixes_.erase(it);
   }
   binary_.fill(false);
   json_.fill(false);
-  for (const auto& [known, count] : prefixes_) {
-    const bool in_json = known.starts_with(topic::kJsonPrefix);
-    const std::string_view rest = std::string_view(known).substr(in_json ? topic::kJsonPrefix.size() : 0);
-    for (size_t i = 0; i < kTopics; ++i) {
-      if (kNames[i].starts_with(rest)) (in_json ? json_ : binary_)[i] = true;
-    }
+  for (const std::string& wanted : prefixes_) {
+    begins(wanted, [this](bool json, size_t topic) { (json ? json_ : binary_)[topic] = true; });
   }
 }
 
@@ -141,6 +147,8 @@ void EventStream::Say(const v1::Events& events, Topic topic) {
   if (binary_[index]) say(TopicName(topic), Encoding::protobuf);
   if (json_[index]) say(std::string(topic::kJsonPrefix).append(TopicName(topic)), Encoding::json);
 }
+
+uint64_t EventStream::happened() const { return std::accumulate(topic_seq_.begin(), topic_seq_.end(), uint64_t{0}); }
 
 void EventStream::Heartbeat(uint64_t interval_ms) {
   v1::Event* event = Add(Topic::heartbeat);

@@ -8,7 +8,7 @@
 #include <array>
 #include <cstdint>
 #include <functional>
-#include <map>
+#include <set>
 #include <string>
 #include <string_view>
 
@@ -33,6 +33,7 @@ enum class Topic : uint8_t {
   plugin_fail,
   upcall,
   refused,
+  publisher_gap,
   heartbeat,
 };
 inline constexpr size_t kTopics = static_cast<size_t>(Topic::heartbeat) + 1;
@@ -45,8 +46,10 @@ class EventStream {
 
   EventStream(Sequence& sequence, Counters& counters, const std::string& node, const std::string& epoch, Send send);
 
-  // A subscription came (or one of this prefix went), as XPUB tells it. One that covers no topic is counted only.
+  // A subscription came, or the last of this prefix went, as XPUB tells it. One that covers no topic is counted only.
   void Subscribed(std::string_view prefix, bool on);
+  // Those that some topic begins with.
+  [[nodiscard]] const std::set<std::string, std::less<>>& prefixes() const { return prefixes_; }
   [[nodiscard]] bool Wanted(Topic topic) const {
     return binary_[static_cast<size_t>(topic)] || json_[static_cast<size_t>(topic)];
   }
@@ -59,6 +62,8 @@ class EventStream {
   void AddUpcalls(google::protobuf::RepeatedPtrField<v1::Upcall>& upcalls);
   void Flush();
   void Heartbeat(uint64_t interval_ms);
+  // Of all topics, heard or not.
+  [[nodiscard]] uint64_t happened() const;
 
  private:
   static void Fill(v1::Event& event, Topic topic, uint64_t topic_seq, uint64_t seq, uint64_t time_ns);
@@ -70,7 +75,7 @@ class EventStream {
   v1::Events batch_;
   v1::Events upcalls_;  // empty but in AddUpcalls
   Topic topic_ = Topic::heartbeat;
-  std::map<std::string, uint64_t, std::less<>> prefixes_;
+  std::set<std::string, std::less<>> prefixes_;
   std::array<uint64_t, kTopics> topic_seq_{};
   std::array<bool, kTopics> binary_{};
   std::array<bool, kTopics> json_{};

@@ -9,12 +9,12 @@ namespace sluice::core {
 Feed::Feed(Journal& journal, FlowTable& table, Ports& ports, std::string plugin, uint8_t index, FeedLimits limits)
     : journal_(journal), table_(table), ports_(ports), plugin_(std::move(plugin)), index_(index), limits_(limits) {}
 
-void Feed::Start(bool resync) {
+void Feed::Start(bool resync, bool wait) {
   cursor_.emplace(journal_);
   starting_ = true;
   resync_ = resync;
-  acked_ = last_batch_;  // what another incarnation left unacknowledged is no debt of this one
   holding_ = false;
+  wait_ = wait;
   synced_ = false;
 }
 
@@ -55,8 +55,9 @@ bool Feed::Fill(v1::ToPlugin& out) {
     cursor_->Advance();
     Offer(*entry, out);
   }
-  if (!holding_ && !synced_ && cursor_->Peek() == nullptr) {
+  if (!holding_ && !wait_ && !synced_ && cursor_->Peek() == nullptr) {
     synced_ = true;
+    synced_batch_ = last_batch_ + 1;
     out.set_synced(true);
   }
   if (out.changes_size() == 0 && !out.synced() && !out.resync()) return false;

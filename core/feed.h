@@ -28,9 +28,17 @@ class Feed {
  public:
   Feed(Journal& journal, FlowTable& table, Ports& ports, std::string plugin, uint8_t index, FeedLimits limits);
 
-  // From the start of the journal; `resync` tells the plugin that what it has is void.
-  void Start(bool resync);
+  // From the start of the journal; `resync` tells the plugin that what it has is void. `wait`: it is not told that this
+  // was all until FinishSync().
+  void Start(bool resync, bool wait = false);
+  void FinishSync() { wait_ = false; }
   void Stop();
+  // Until the next Start() nothing is told; packet outs wait.
+  void Pause() { cursor_.reset(); }
+  // What another incarnation left unacknowledged is no debt of this one.
+  void ForgetDebt() { acked_ = last_batch_; }
+  // The last batch could not be sent.
+  void TakeBack() { --last_batch_; }
   // The next batch, complete but for the epoch; false: there is nothing to send, or no credit.
   bool Fill(v1::ToPlugin& out);
   // A batch outside the credit, for the message that stops a plugin.
@@ -46,7 +54,12 @@ class Feed {
   [[nodiscard]] bool running() const { return cursor_.has_value(); }
   // Nothing but ports has been told yet.
   [[nodiscard]] bool holding() const { return running() && (starting_ || holding_); }
+  // The plugin has acknowledged all that there was when the feed started.
+  [[nodiscard]] bool caught_up() const { return running() && synced_ && acked_ >= synced_batch_; }
   [[nodiscard]] size_t packets() const { return packets_.size(); }
+  [[nodiscard]] size_t packet_bytes() const { return packet_bytes_; }
+  [[nodiscard]] uint64_t unacknowledged() const { return last_batch_ - acked_; }
+  [[nodiscard]] const FeedLimits& limits() const { return limits_; }
   [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
 
  private:
@@ -73,7 +86,9 @@ class Feed {
   bool starting_ = false;
   bool resync_ = false;
   bool holding_ = false;
+  bool wait_ = false;
   bool synced_ = false;
+  uint64_t synced_batch_ = 0;
 };
 
 }  // namespace sluice::core

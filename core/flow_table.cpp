@@ -121,7 +121,7 @@ void FlowTable::Add(const FlowSpec& spec, PublisherShares::Share share, uint64_t
 
 void FlowTable::Revive(Flow& flow, const FlowSpec& spec, PublisherShares::Share share, uint64_t now_ns) {
   Announce(flow);
-  settled_.erase(&flow);
+  settled_.erase(flow.seq);
   for (const Placement& placement : flow.placements) --unconfirmed_[placement.plugin];
   flow.kind = EntryKind::flow;
   flow.share = share;
@@ -203,7 +203,7 @@ void FlowTable::SettleTombstone(Flow& flow) {
   if (flow.seq <= journal_.HeldFrom()) {
     Free(flow);
   } else {
-    settled_.insert(&flow);
+    settled_.emplace(flow.seq, &flow);
   }
 }
 
@@ -215,14 +215,10 @@ void FlowTable::Free(Flow& flow) {
 
 void FlowTable::Sweep() {
   const uint64_t held = journal_.HeldFrom();
-  for (auto it = settled_.begin(); it != settled_.end();) {
-    Flow* flow = *it;
-    if (flow->seq <= held) {
-      it = settled_.erase(it);
-      Free(*flow);
-    } else {
-      ++it;
-    }
+  while (!settled_.empty() && settled_.begin()->first <= held) {
+    Flow& flow = *settled_.begin()->second;
+    settled_.erase(settled_.begin());
+    Free(flow);
   }
 }
 

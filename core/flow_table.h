@@ -81,6 +81,11 @@ class FlowTable {
   // Deletes up to this sequence number are no longer in the journal.
   [[nodiscard]] uint64_t freed_upto() const { return freed_upto_; }
   [[nodiscard]] uint64_t tombstones() const { return by_ufid_.size() - live_; }
+  // Those of which only snapshots under way have yet to tell.
+  [[nodiscard]] uint64_t held_for_snapshots() const { return settled_.size(); }
+  // Deletes that this plugin has yet to confirm.
+  [[nodiscard]] uint64_t UnconfirmedOf(uint8_t plugin) const { return unconfirmed_[plugin]; }
+  [[nodiscard]] const FlowLimits& limits() const { return limits_; }
 
   [[nodiscard]] uint64_t CountOf(uint8_t plugin, v1::OffloadState state) const { return counts_[plugin][state]; }
 
@@ -138,7 +143,7 @@ class FlowTable {
   std::unordered_set<std::unique_ptr<Flow>, UfidHash, UfidEqual> by_ufid_;  // tombstones too
   std::unordered_set<Flow*, MatchHash, MatchEqual> by_match_;
   std::map<uint32_t, uint64_t, std::greater<>> priorities_;  // live flows of each priority
-  std::unordered_set<Flow*> settled_;                        // tombstones that only snapshots still need
+  std::map<uint64_t, Flow*> settled_;                        // tombstones that only snapshots still need, by seq
   std::array<std::array<uint64_t, kStates>, kMaxPlugins> counts_{};
   std::array<uint64_t, kMaxPlugins> unconfirmed_{};
   uint64_t live_ = 0;

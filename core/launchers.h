@@ -19,6 +19,7 @@ struct LaunchPlace {
   void* zmq_context = nullptr;
   std::string host_program;  // sluice-plugin-host
   std::string log_level;
+  uint32_t orphan_ms = 0;  // how long an orphan waits for another daemon; 0: for ever
 };
 
 std::unique_ptr<PluginRun> RunInThread(const PluginSpec& spec, const std::string& token, RunEvents events,
@@ -27,6 +28,10 @@ std::unique_ptr<PluginRun> RunInThread(const PluginSpec& spec, const std::string
 // Errors: "start_failed".
 Result<std::unique_ptr<PluginRun>> RunInProcess(const PluginSpec& spec, const std::string& token, RunEvents events,
                                                 const LaunchPlace& place, Watches& watches);
+
+// Errors: "start_failed".
+Result<std::unique_ptr<PluginRun>> AdoptProcess(const Orphan& orphan, RunEvents events, const LaunchPlace& place,
+                                                Watches& watches);
 
 class PlaceLauncher : public Launcher {
  public:
@@ -37,6 +42,9 @@ class PlaceLauncher : public Launcher {
                                             RunEvents events) override {
     if (spec.process) return RunInProcess(spec, token, std::move(events), place_, watches_);
     return RunInThread(spec, token, std::move(events), place_, mailbox_);
+  }
+  Result<std::unique_ptr<PluginRun>> Adopt(const Orphan& orphan, RunEvents events) override {
+    return AdoptProcess(orphan, std::move(events), place_, watches_);
   }
 
  private:

@@ -2,6 +2,8 @@
 // One run of a plugin's code, in a thread or in a process of its own. The bus is not its business.
 #pragma once
 
+#include <sys/types.h>
+
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -17,6 +19,17 @@ struct PluginSpec {
   std::string path;
   bool process = false;
   std::map<std::string, std::string> options;
+  bool keep_orphaned = false;  // its process outlives this one, and leaves what is in the device forwarding
+
+  bool operator==(const PluginSpec&) const = default;
+};
+
+// A process that outlived the daemon which started it, and still runs its plugin.
+struct Orphan {
+  PluginSpec spec;
+  std::string token;  // what the plugin says in its hello
+  std::string version;
+  pid_t pid = 0;
 };
 
 // Both are called on the loop's thread, never from within a call of PluginRun or Launcher.
@@ -51,6 +64,8 @@ class Launcher {
   // `token` is what the plugin will say in its hello.
   virtual Result<std::unique_ptr<PluginRun>> Launch(const PluginSpec& spec, const std::string& token,
                                                     RunEvents events) = 0;
+  // The orphan is this daemon's from now on. Its `started` is not told.
+  virtual Result<std::unique_ptr<PluginRun>> Adopt(const Orphan& orphan, RunEvents events) = 0;
 };
 
 }  // namespace sluice::core

@@ -9,8 +9,6 @@
 namespace sluice::core {
 namespace {
 
-constexpr uint64_t kMinuteNs = 60'000'000'000;
-
 std::string Seconds(uint64_t ms) { return std::to_string((ms + 999) / 1000) + " s"; }
 
 }  // namespace
@@ -53,45 +51,76 @@ void Plugins::Answer(Slot& slot, Result<void> result) {
 
 void Plugins::Load(PluginSpec spec, bool stays, Done done) {
   if (stopping_) return done(Error{"stopping", "the daemon is stopping", 0, 0});
-  Slot* old = Find(spec.name);
-  if (old != nullptr && old->state == State::failed && old->run != nullptr) {
-    return done(Error{"busy", "plugin " + spec.name + " has failed and is still ending", 0, 0});
+  auto slot = MakeSlot(std::move(spec));
+  if (!slot) return done(slot.error());
+  (*slot)->stays = stays;
+  (*slot)->done = std::move(done);
+  Launch(**slot);
+}
+
+Result<void> Plugins::Adopt(const Orphan& orphan) {
+  auto made = MakeSlot(orphan.spec);
+  if (!made) return made.error();
+  Slot& slot = **made;
+  auto run = parts_.launcher.Adopt(orphan, EventsOf(orphan.token));
+  if (!run) {
+    Erase(slot);
+    return run.error();
   }
-  if (old != nullptr && old->state != State::failed) {
-    return done(Error{"already_loaded", "plugin " + spec.name + " is loaded already", 0, 0});
+  slot.run = std::move(*run);
+  slot.token = orphan.token;
+  slot.version = orphan.version;
+  slot.stays = true;
+  slot.adopted = true;
+  slot.started = true;
+  Watch(slot, times_.start_ms);
+  return {};
+}
+
+// In the place of one that has failed, too.
+Result<Plugins::Slot*> Plugins::MakeSlot(PluginSpec spec) {
+  if (Slot* old = Find(spec.name)) {
+    if (old->state != State::failed && old->state != State::parked) {
+      return Error{"already_loaded", "plugin " + spec.name + " is loaded already", 0, 0};
+    }
+    if (old->run != nullptr) return Error{"busy", "plugin " + spec.name + " has failed and is still ending", 0, 0};
+    Erase(*old);
   }
-  if (old != nullptr) Erase(*old);
   auto free = std::find(taken_.begin(), taken_.end(), false);
   if (free == taken_.end()) {
-    return done(Error{"too_many_plugins", "there are " + std::to_string(kMaxPlugins) + " plugins already", 0, 0});
+    return Error{"too_many_plugins", "there are " + std::to_string(kMaxPlugins) + " plugins already", 0, 0};
   }
   *free = true;
   auto slot = std::make_unique<Slot>();
   slot->spec = std::move(spec);
   slot->index = static_cast<uint8_t>(free - taken_.begin());
-  slot->stays = stays;
-  slot->done = std::move(done);
   slot->feed =
       std::make_unique<Feed>(parts_.journal, parts_.table, parts_.ports, slot->spec.name, slot->index, feed_limits_);
-  Slot& placed = *(slots_[slot->spec.name] = std::move(slot));
-  Launch(placed);
+  return (slots_[slot->spec.name] = std::move(slot)).get();
 }
 
 void Plugins::Launch(Slot& slot) {
   slot.state = State::starting;
   slot.detail.clear();
   slot.started = false;
+  slot.adopted = false;
   slot.token = parts_.epoch + "/" + slot.spec.name + "/" + std::to_string(++tokens_);
-  const std::string token = slot.token;
-  slot.timer = parts_.timers.After(times_.start_ms, [this, token] { StartTimeout(token); });
-  RunEvents events{.started = [this, token](const std::string& version) { OnStarted(token, version); },
-                   .ended = [this, token](const std::string& error) { OnEnded(token, error); }};
-  auto run = parts_.launcher.Launch(slot.spec, token, std::move(events));
+  Watch(slot, times_.start_ms);
+  auto run = parts_.launcher.Launch(slot.spec, slot.token, EventsOf(slot.token));
   if (run) {
     slot.run = std::move(*run);
   } else {
     StartFailed(slot, run.error());
   }
+}
+
+void Plugins::Watch(Slot& slot, uint64_t start_ms) {
+  slot.timer = parts_.timers.After(start_ms, [this, token = slot.token] { StartTimeout(token); });
+}
+
+RunEvents Plugins::EventsOf(const std::string& token) {
+  return {.started = [this, token](const std::string& version) { OnStarted(token, version); },
+          .ended = [this, token](const std::string& error) { OnEnded(token, error); }};
 }
 
 void Plugins::OnStarted(const std::string& token, const std::string& version) {
@@ -103,18 +132,15 @@ void Plugins::OnStarted(const std::string& token, const std::string& version) {
 }
 
 void Plugins::OnHello(Slot& slot, const std::string& identity, v1::FromPlugin& message) {
-  const bool again = !slot.identity.empty();
-  if (again) {
-    identities_.erase(slot.identity);
-    Gone(slot);
-  }
+  identities_.erase(slot.identity);
   slot.identity = identity;
   identities_[identity] = slot.spec.name;
+  slot.feed->ForgetDebt();
   slot.capabilities = std::move(*message.mutable_hello()->mutable_capabilities());
   if (slot.version.empty()) slot.version = message.hello().version();
   slot.heard_ns = parts_.timers.Now();
   if (slot.state == State::running) {
-    StartFeed(slot, true);
+    Resync(slot, "has said hello again");
   } else {
     RunWhenReady(slot);
   }
@@ -128,16 +154,33 @@ void Plugins::RunWhenReady(Slot& slot) {
   slot.heard_ns = parts_.timers.Now();
   slot.running_since_ns = slot.heard_ns;
   slot.stays = true;
-  spdlog::info("plugin {} {} runs ({})", slot.spec.name, slot.version, slot.spec.process ? "process" : "thread");
+  const std::string token = slot.token;
+  if (slot.adopted) {
+    spdlog::info("plugin {} {} is taken over from an earlier daemon, with what it has", slot.spec.name, slot.version);
+    slot.detail = "what is not put again within " + Seconds(times_.rejoin_ms) + " is withdrawn";
+    slot.rejoin_timer = parts_.timers.After(times_.rejoin_ms, [this, token] {
+      Slot* rejoined = ByToken(token);
+      if (rejoined == nullptr) return;
+      rejoined->rejoin_timer = {};
+      rejoined->detail.clear();
+      rejoined->feed->FinishSync();
+    });
+  } else {
+    spdlog::info("plugin {} {} runs ({})", slot.spec.name, slot.version, slot.spec.process ? "process" : "thread");
+  }
   Tell(Topic::plugin_load, slot);
-  StartFeed(slot, false);
-  Answer(slot, {});
+  StartFeed(slot, slot.adopted, slot.adopted);
+  if (slot.away == nullptr || !slot.done) return Answer(slot, {});
+  // A reload is done when the new one has everything.
+  slot.timer = parts_.timers.After(times_.start_ms, [this, token] {
+    if (Slot* late = ByToken(token)) Answer(*late, {});
+  });
 }
 
-void Plugins::StartFeed(Slot& slot, bool resync) {
+void Plugins::StartFeed(Slot& slot, bool resync, bool wait) {
   if (names_.size() <= slot.index) names_.resize(slot.index + 1U);
   names_[slot.index] = slot.spec.name;
-  slot.feed->Start(resync);
+  slot.feed->Start(resync, wait);
   parts_.timers.Cancel(slot.ports_timer);
   const std::string token = slot.token;
   slot.ports_timer = parts_.timers.After(times_.ports_ms, [this, token] {
@@ -199,6 +242,7 @@ void Plugins::OnEnded(const std::string& token, const std::string& error) {
       Fail(*slot, error.empty() ? "it ended without being asked" : error);
       break;
     case State::failed:
+    case State::parked:
       break;
   }
   slot->run.reset();
@@ -206,41 +250,13 @@ void Plugins::OnEnded(const std::string& token, const std::string& error) {
   RestartLater(*slot);
 }
 
-void Plugins::Fail(Slot& slot, const std::string& why) {
-  Gone(slot);
-  slot.state = State::failed;
-  slot.detail = why;
-  parts_.counters.Add("plugin_failures");
-  spdlog::error("plugin {} failed: {}", slot.spec.name, why);
-  Tell(Topic::plugin_fail, slot);
-}
-
-// Only code in a process of its own is started again by itself: what failed in this one may fail worse.
-void Plugins::RestartLater(Slot& slot) {
-  if (!slot.spec.process || stopping_) return;
-  if (slot.running_since_ns != 0 && parts_.timers.Now() - slot.running_since_ns > kMinuteNs) slot.restarts = 0;
-  if (slot.restarts >= times_.restarts) {
-    slot.detail += "; it is not restarted any more";
-    return;
-  }
-  const uint64_t delay_ms = times_.restart_ms << slot.restarts;
-  ++slot.restarts;
-  slot.running_since_ns = 0;
-  const std::string token = slot.token;
-  slot.timer = parts_.timers.After(delay_ms, [this, token] {
-    Slot* again = ByToken(token);
-    if (again == nullptr || again->state != State::failed || again->run != nullptr) return;
-    parts_.counters.Add("plugin_restarts");
-    spdlog::info("plugin {} is started again", again->spec.name);
-    Launch(*again);
-  });
-}
-
 // Nothing that the plugin said holds any longer, and nothing waits for it.
 void Plugins::Gone(Slot& slot) {
-  parts_.timers.Cancel(slot.ports_timer);
+  for (Timers::Id* timer : {&slot.ports_timer, &slot.resync_timer, &slot.rejoin_timer}) parts_.timers.Cancel(*timer);
   identities_.erase(slot.identity);
   slot.identity.clear();
+  // Packets that waited for it.
+  if (slot.feed->packets() != 0) parts_.counters.Add("packet_out_dropped", slot.feed->packets());
   slot.feed->Stop();
   if (slot.index < names_.size()) names_[slot.index].clear();
   parts_.table.Forget(slot.index);
@@ -279,7 +295,9 @@ void Plugins::Unload(const std::string& name, bool keep, Done done) {
     const std::string doing = slot->state == State::starting ? "starting" : "stopping";
     return done(Error{"busy", "plugin " + name + " is " + doing, 0, 0});
   }
-  const bool failed = slot->state == State::failed;
+  const bool failed = slot->state == State::failed || slot->state == State::parked;
+  Answer(*slot, {});  // a reload that has run, but not yet caught up
+  parts_.timers.Cancel(slot->timer);
   slot->state = State::stopping;
   slot->done = std::move(done);
   if (slot->run == nullptr) return OnEnded(slot->token, "");
@@ -302,13 +320,18 @@ void Plugins::Unload(const std::string& name, bool keep, Done done) {
 void Plugins::Reload(const std::string& name, Done done) {
   Slot* slot = Find(name);
   if (slot == nullptr) return done(Error{"no_such_plugin", "no plugin " + name + " is loaded", 0, 0});
-  PluginSpec spec = slot->spec;
-  Unload(name, true, [this, spec = std::move(spec), done = std::move(done)](const Result<void>& unloaded) mutable {
-    if (!unloaded) return done(unloaded);
+  auto away = slot->away = std::make_shared<Away>();
+  away->absence.set_cause("reload");
+  away->since_ns = parts_.timers.Now();
+  const auto load = [this, spec = slot->spec, away, done]() {
+    Load(spec, true, done);
+    if (Slot* loaded = Find(spec.name); loaded != nullptr && loaded->state == State::starting) loaded->away = away;
+  };
+  Unload(name, true, [this, load, name, away, done](const Result<void>& unloaded) {
     // From the top of the loop: this is called from the midst of the unload.
-    parts_.timers.After(0, [this, spec = std::move(spec), done = std::move(done)]() mutable {
-      Load(std::move(spec), true, std::move(done));
-    });
+    if (unloaded) return (void)parts_.timers.After(0, load);
+    if (Slot* busy = Find(name); busy != nullptr && busy->away == away) busy->away = nullptr;
+    done(unloaded);
   });
 }
 

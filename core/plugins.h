@@ -9,6 +9,7 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,10 +25,13 @@ namespace sluice::core {
 struct PluginTimes {
   uint64_t start_ms = 10'000;   // until it has said hello
   uint64_t stop_ms = 5'000;     // until it has said bye; then the same again until its code has ended
-  uint64_t silence_ms = 3'000;  // without a word: failed
+  uint64_t silence_ms = 800;    // without a word: shown as failed
+  uint64_t hang_ms = 1'000;     // more, and its process is killed
   uint64_t ports_ms = 5'000;    // until its ports are reported; flows wait for that
   uint64_t restart_ms = 500;    // before the first restart; doubles
-  uint32_t restarts = 5;        // without a minute's run between
+  uint32_t restarts = 5;        // without a minute's run between; then it is parked
+  uint64_t resync_ms = 1'000;   // between two times that it is told everything anew
+  uint64_t rejoin_ms = 10'000;  // that publishers have to put again what an adopted one is to keep
 };
 
 class Plugins {
@@ -56,8 +60,12 @@ class Plugins {
   // `done` is called once, maybe at once. Errors: "already_loaded", "start_failed", "too_many_plugins", "timeout".
   // `stays`: a plugin that does not start remains on the list as failed.
   void Load(PluginSpec spec, bool stays, Done done);
+  // A process that another daemon had started. It keeps what it has until `rejoin_ms` have passed; then it withdraws
+  // what has not been put again.
+  Result<void> Adopt(const Orphan& orphan);
   // Errors: "no_such_plugin", "busy", "stop_failed".
   void Unload(const std::string& name, bool keep, Done done);
+  // `done` when the new one has every flow again, or is not as far within `start_ms`. Errors: those of both.
   void Reload(const std::string& name, Done done);
   // Stops all; `done` when none is left.
   void StopAll(std::function<void()> done);
@@ -76,9 +84,15 @@ class Plugins {
   // Threads that would not end: they may still use what they were given.
   [[nodiscard]] bool LostThreads() const { return !lost_.empty(); }
   void Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const;
+  void ShowQueues(google::protobuf::RepeatedPtrField<v1::Queue>& out) const;
 
  private:
-  enum class State : uint8_t { starting, running, stopping, failed };
+  enum class State : uint8_t { starting, running, stopping, failed, parked };
+  // From its end to its return.
+  struct Away {
+    v1::Absence absence;
+    uint64_t since_ns = 0;
+  };
   struct Slot {
     PluginSpec spec;
     uint8_t index = 0;
@@ -91,18 +105,29 @@ class Plugins {
     bool started = false;
     std::string identity;  // on the bus; empty: no hello yet
     uint64_t heard_ns = 0;
+    uint64_t busy_until_ns = 0;  // until then, silence is no failure
     uint64_t running_since_ns = 0;
+    uint64_t resynced_ns = 0;
     bool silent = false;
     bool stays = false;
-    uint32_t restarts = 0;
+    bool adopted = false;
+    uint32_t restarts = 0;  // since it last ran for a minute
+    uint32_t all_restarts = 0;
+    std::shared_ptr<Away> away;  // null: it is here
+    std::optional<v1::Absence> absence;
     Timers::Id timer;
     Timers::Id ports_timer;
+    Timers::Id resync_timer;
+    Timers::Id rejoin_timer;
     Done done;  // who waits for the load or the unload
     std::unique_ptr<Feed> feed;
   };
 
   Slot* Find(const std::string& name);
+  Result<Slot*> MakeSlot(PluginSpec spec);
   void Launch(Slot& slot);
+  void Watch(Slot& slot, uint64_t start_ms);
+  [[nodiscard]] RunEvents EventsOf(const std::string& token);
   void OnStarted(const std::string& token, const std::string& version);
   void OnEnded(const std::string& token, const std::string& error);
   void OnHello(Slot& slot, const std::string& identity, v1::FromPlugin& message);
@@ -111,7 +136,9 @@ class Plugins {
   void Take(Slot& slot, v1::FromPlugin& message);
   void TakeAck(Slot& slot, uint64_t batch);
   void RunWhenReady(Slot& slot);
-  void StartFeed(Slot& slot, bool resync);
+  void StartFeed(Slot& slot, bool resync, bool wait = false);
+  void Resync(Slot& slot, const std::string& why);
+  void OnCaughtUp(Slot& slot);
   void StartTimeout(const std::string& token);
   void EndCode(Slot& slot);
   void EndTimeout(const std::string& token);
@@ -120,7 +147,9 @@ class Plugins {
   void Erase(Slot& slot);
   void StartFailed(Slot& slot, const Error& error);
   void RestartLater(Slot& slot);
+  void Park(Slot& slot);
   void CheckSilence();
+  void CheckSilence(Slot& slot, uint64_t now);
   void Answer(Slot& slot, Result<void> result);
   void Tell(Topic topic, const Slot& slot);
   void ShowOne(const Slot& slot, v1::Plugin& out) const;

@@ -13,8 +13,7 @@ namespace sluice::core {
 namespace {
 
 constexpr uint64_t kMs = 1'000'000;
-
-std::string Seconds(uint64_t ms) { return std::to_string((ms + 999) / 1000) + " s"; }
+constexpr uint64_t kMostBusyMs = 60'000;  // that it can claim at a time
 
 }  // namespace
 
@@ -27,25 +26,34 @@ void Plugins::OnMessage(const std::string& identity, v1::FromPlugin& message) {
     return Take(slot, message);
   }
   Slot* slot = message.has_hello() ? ByToken(message.hello().token()) : nullptr;
-  if (slot == nullptr || slot->state == State::failed) return Stranger(identity, message);
+  if (slot == nullptr || slot->state == State::failed || slot->state == State::parked) {
+    return Stranger(identity, message);
+  }
   OnHello(*slot, identity, message);
   Take(*slot, message);
 }
 
-// Left over from another daemon, or never asked for: it is told to go.
+// Who has not said hello here is asked to: a plugin that is adopted speaks to another core, until it learns. Who has,
+// and was never asked for, is told to go.
 void Plugins::Stranger(const std::string& identity, const v1::FromPlugin& message) {
   parts_.counters.Add("plugin_strangers");
-  if (!message.has_hello()) return;
-  spdlog::warn("a plugin that this daemon has not loaded says hello as '{}'", message.hello().name().substr(0, 64));
-  v1::ToPlugin stop;
-  stop.set_batch(1);
-  stop.set_epoch(parts_.epoch);
-  stop.set_stop(true);
-  parts_.send(identity, stop);
+  if (message.bye()) return;
+  v1::ToPlugin answer;
+  answer.set_epoch(parts_.epoch);
+  if (message.has_hello()) {
+    spdlog::warn("a plugin that this daemon has not loaded says hello as '{}'", message.hello().name().substr(0, 64));
+    answer.set_batch(1);
+    answer.set_stop(true);
+  } else {
+    answer.set_introduce(true);
+  }
+  parts_.send(identity, answer);
 }
 
 void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
   slot.heard_ns = parts_.timers.Now();
+  slot.busy_until_ns = slot.heard_ns + std::min<uint64_t>(message.busy_ms(), kMostBusyMs) * kMs;
+  if (message.kept() && slot.away != nullptr) slot.away->absence.set_kept(true);
   if (slot.silent) {
     slot.silent = false;
     slot.detail.clear();
@@ -70,7 +78,10 @@ void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
     if (!parts_.events.Wanted(Topic::upcall)) parts_.counters.Add("upcall_unheard", count);
     parts_.events.AddUpcalls(*message.mutable_upcalls());
   }
-  if (message.ack() != 0) TakeAck(slot, message.ack());
+  if (message.ack() != 0) {
+    TakeAck(slot, message.ack());
+    if (slot.away != nullptr && slot.state == State::running && slot.feed->caught_up()) OnCaughtUp(slot);
+  }
   if (message.bye()) OnBye(slot, message.error());
 }
 
@@ -102,38 +113,18 @@ void Plugins::OnBye(Slot& slot, const std::string& error) {
   EndCode(slot);
 }
 
-void Plugins::CheckSilence() {
-  const uint64_t now = parts_.timers.Now();
-  const uint64_t period_ms = std::max<uint64_t>(times_.silence_ms / 4, 10);
-  // If it was the loop that did not listen, what was said meanwhile is still to be taken.
-  const bool deaf = now - std::exchange(last_check_ns_, now) > 2 * period_ms * kMs;
-  for (const auto& [name, slot] : slots_) {
-    if (deaf) slot->heard_ns = now;
-    if (slot->state != State::running || slot->silent || now - slot->heard_ns < times_.silence_ms * kMs) continue;
-    slot->silent = true;
-    slot->detail = "it has said nothing for " + Seconds(times_.silence_ms);
-    parts_.counters.Add("plugin_failures");
-    spdlog::error("plugin {} has said nothing for {}", name, Seconds(times_.silence_ms));
-    parts_.table.AnnounceWaiting(slot->index);
-    Tell(Topic::plugin_fail, *slot);
-  }
-  parts_.timers.After(period_ms, [this] { CheckSilence(); });
-}
-
 void Plugins::Pump() {
   const uint8_t laggard = parts_.table.Laggard();
   for (const auto& [name, slot] : slots_) {
     if (slot->state != State::running) continue;
-    if (slot->index == laggard) {
-      spdlog::warn("plugin {} is too far behind: it is told everything anew", name);
-      parts_.counters.Add("plugin_resyncs");
-      parts_.table.Forget(slot->index);
-      parts_.port_service.OnResync(name);
-      StartFeed(*slot, true);
-    }
+    if (slot->index == laggard) Resync(*slot, "is too far behind");
     while (slot->feed->Fill(batch_)) {
       batch_.set_epoch(parts_.epoch);
-      if (!parts_.send(slot->identity, batch_)) parts_.counters.Add("plugin_batches_dropped");
+      if (parts_.send(slot->identity, batch_)) continue;
+      slot->feed->TakeBack();
+      parts_.counters.Add("plugin_batches_dropped");
+      Resync(*slot, "did not get a batch");
+      break;
     }
   }
 }
@@ -158,7 +149,7 @@ void Plugins::Tell(Topic topic, const Slot& slot) {
 }
 
 void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
-  static constexpr std::array<const char*, 4> kStateNames = {"starting", "running", "stopping", "failed"};
+  static constexpr std::array<const char*, 5> kStateNames = {"starting", "running", "stopping", "failed", "parked"};
   out.set_name(slot.spec.name);
   out.set_version(Utf8(slot.version));
   out.set_path(slot.spec.path);
@@ -177,10 +168,31 @@ void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
   out.set_pending(slot.state == State::running && flows > judged ? flows - judged : 0);
   out.set_lag(slot.feed->lag());
   out.set_pid(slot.run != nullptr ? slot.run->pid() : 0);
+  out.set_orphan(slot.spec.keep_orphaned ? "keep" : "withdraw");
+  out.set_adopted(slot.adopted);
+  out.set_restarts(slot.all_restarts);
+  if (slot.absence) *out.mutable_absence() = *slot.absence;
 }
 
 void Plugins::Show(google::protobuf::RepeatedPtrField<v1::Plugin>& out) const {
   for (const auto& [name, slot] : slots_) ShowOne(*slot, *out.Add());
+}
+
+void Plugins::ShowQueues(google::protobuf::RepeatedPtrField<v1::Queue>& out) const {
+  for (const auto& [name, slot] : slots_) {
+    const auto show = [&, plugin = "plugin." + name](const char* what, uint64_t depth, uint64_t limit) {
+      v1::Queue& queue = *out.Add();
+      queue.set_name(plugin + "." + what);
+      queue.set_depth(depth);
+      queue.set_limit(limit);
+    };
+    const Feed& feed = *slot->feed;
+    show("changes", feed.lag(), 0);
+    show("batches", feed.running() ? feed.unacknowledged() : 0, feed.limits().window);
+    show("packets", feed.packets(), feed.limits().packets);
+    show("packet_bytes", feed.packet_bytes(), feed.limits().packet_bytes);
+    show("deletes", parts_.table.UnconfirmedOf(slot->index), parts_.table.limits().max_tombstones);
+  }
 }
 
 }  // namespace sluice::core

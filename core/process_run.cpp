@@ -9,10 +9,12 @@
 #include <cerrno>
 #include <csignal>
 #include <cstring>
+#include <exception>
 #include <nlohmann/json.hpp>
 #include <vector>
 
 #include "launchers.h"
+#include "orphans.h"
 
 namespace sluice::core {
 namespace {
@@ -21,37 +23,45 @@ constexpr size_t kMaxStatus = 65'536;
 
 class ProcessRun : public PluginRun {
  public:
-  ProcessRun(std::string name, pid_t pid, UniqueFd pidfd, UniqueFd status, RunEvents events, Watches& watches)
-      : name_(std::move(name)),
+  // `status`: -1 where it is not this daemon's child.
+  ProcessRun(PluginSpec spec, pid_t pid, UniqueFd pidfd, UniqueFd status, RunEvents events, Watches& watches)
+      : spec_(std::move(spec)),
         pid_(pid),
+        child_(status),
         pidfd_(std::move(pidfd)),
         status_(std::move(status)),
         events_(std::move(events)),
         watches_(watches) {
-    watches_.Add(status_.get(), [this] { OnStatus(); });
+    if (status_) watches_.Add(status_.get(), [this] { OnStatus(); });
     watches_.Add(pidfd_.get(), [this] { OnExit(); });
   }
   ~ProcessRun() override {
     if (status_) watches_.Remove(status_.get());
     if (!pidfd_) return;
     watches_.Remove(pidfd_.get());
-    kill(pid_, SIGKILL);
-    waitpid(pid_, nullptr, 0);
+    // A daemon that ends by an exception is one that died: who outlives it is left alone.
+    if (spec_.keep_orphaned && std::uncaught_exceptions() != 0) return;
+    Signal(SIGKILL);
+    if (child_) waitpid(pid_, nullptr, 0);
   }
   ProcessRun(const ProcessRun&) = delete;
   ProcessRun& operator=(const ProcessRun&) = delete;
 
   void Stop() override {
     stopping_ = true;
-    if (pidfd_) kill(pid_, SIGTERM);
+    Signal(SIGTERM);
   }
   bool Kill() override {
-    if (pidfd_) kill(pid_, SIGKILL);
+    Signal(SIGKILL);
     return true;
   }
   [[nodiscard]] uint32_t pid() const override { return static_cast<uint32_t>(pid_); }
 
  private:
+  void Signal(int signal) {
+    if (pidfd_) syscall(SYS_pidfd_send_signal, pidfd_.get(), signal, nullptr, 0);
+  }
+
   void OnStatus() {
     std::array<char, 4096> bytes{};
     const ssize_t got = read(status_.get(), bytes.data(), bytes.size());
@@ -73,31 +83,37 @@ class ProcessRun : public PluginRun {
     }
   }
 
+  // How it ended, "" where nothing is to be said of that.
+  [[nodiscard]] std::string Outcome(int status) const {
+    if (WIFSIGNALED(status)) {
+      return "its process was killed by signal " + std::to_string(WTERMSIG(status)) + " (" +
+             strsignal(WTERMSIG(status)) + ")";
+    }
+    if (!error_.empty()) return error_;
+    if (WEXITSTATUS(status) == 0 && stopping_) return "";
+    return "its process exited with status " + std::to_string(WEXITSTATUS(status));
+  }
+
   void OnExit() {
     int status = 0;
-    if (waitpid(pid_, &status, WNOHANG) != pid_) return;
+    if (child_ && waitpid(pid_, &status, WNOHANG) != pid_) return;
     while (status_) OnStatus();
     watches_.Remove(pidfd_.get());
     pidfd_.Reset();
-    std::string error;
-    if (WIFSIGNALED(status)) {
-      error = "its process was killed by signal " + std::to_string(WTERMSIG(status)) + " (" +
-              strsignal(WTERMSIG(status)) + ")";
-    } else if (!error_.empty()) {
-      error = error_;
-    } else if (WEXITSTATUS(status) != 0 || !stopping_) {
-      error = "its process exited with status " + std::to_string(WEXITSTATUS(status));
-    }
+    std::string error = child_       ? Outcome(status)
+                        : !stopping_ ? "its process ended; how is not known, as another daemon had started it"
+                                     : "";
     if (stopping_ && !error.empty()) {
-      spdlog::warn("plugin {}: {}", name_, error);
+      spdlog::warn("plugin {}: {}", spec_.name, error);
       error.clear();
     }
     const auto ended = events_.ended;
     ended(error);  // this object may be gone when it returns
   }
 
-  std::string name_;
+  PluginSpec spec_;
   pid_t pid_;
+  bool child_;
   UniqueFd pidfd_;  // -1: it has ended
   UniqueFd status_;
   RunEvents events_;
@@ -121,6 +137,8 @@ class SpawnSettings {
     posix_spawn_file_actions_init(&actions_);
     posix_spawn_file_actions_addopen(&actions_, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
     posix_spawn_file_actions_adddup2(&actions_, status_fd, kHostStatusFd);
+    // What plugins that run in this process have opened without thinking of children: it would be held by the child.
+    posix_spawn_file_actions_addclosefrom_np(&actions_, kHostStatusFd + 1);
     posix_spawnattr_init(&attributes_);
     sigset_t none;
     sigset_t all;
@@ -174,6 +192,8 @@ Result<std::unique_ptr<PluginRun>> RunInProcess(const PluginSpec& spec, const st
                                       {"copy_dir", place.copy_dir},
                                       {"object_dir", place.object_dir},
                                       {"log_level", place.log_level},
+                                      {"keep_orphaned", spec.keep_orphaned},
+                                      {"orphan_ms", place.orphan_ms},
                                       {"parent", getpid()}};
   pid_t pid = 0;
   const int spawned = SpawnSettings(theirs.get()).Spawn(pid, place.host_program, EnvironmentWith(description.dump()));
@@ -186,7 +206,20 @@ Result<std::unique_ptr<PluginRun>> RunInProcess(const PluginSpec& spec, const st
     return failed("its process cannot be watched", why);
   }
   return std::unique_ptr<PluginRun>(
-      std::make_unique<ProcessRun>(spec.name, pid, std::move(pidfd), std::move(ours), std::move(events), watches));
+      std::make_unique<ProcessRun>(spec, pid, std::move(pidfd), std::move(ours), std::move(events), watches));
+}
+
+Result<std::unique_ptr<PluginRun>> AdoptProcess(const Orphan& orphan, RunEvents events, const LaunchPlace& place,
+                                                Watches& watches) {
+  auto pidfd = OpenOrphan(place.run_dir, orphan);
+  if (!pidfd) return pidfd.error();
+  // It learns from it whom to watch now.
+  if (syscall(SYS_pidfd_send_signal, pidfd->get(), kAdoptSignal, nullptr, 0) != 0) {
+    return Error{"start_failed", "plugin " + orphan.spec.name + ": its process cannot be told: " + std::strerror(errno),
+                 0, 0};
+  }
+  return std::unique_ptr<PluginRun>(
+      std::make_unique<ProcessRun>(orphan.spec, orphan.pid, std::move(*pidfd), UniqueFd(), std::move(events), watches));
 }
 
 }  // namespace sluice::core

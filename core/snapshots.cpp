@@ -81,6 +81,13 @@ void Snapshots::Expire(uint64_t now_ns) {
   if (std::erase_if(walks_, [&](const Walk& walk) { return now_ns - walk.used_ns > limits_.idle_ns; }) != 0) {
     table_.Sweep();
   }
+  // However often a walk that is slow goes on, what it holds is bounded.
+  while (table_.held_for_snapshots() > limits_.held && !walks_.empty()) {
+    walks_.erase(std::min_element(walks_.begin(), walks_.end(), [](const Walk& a, const Walk& b) {
+      return a.cursor.position() < b.cursor.position();
+    }));
+    table_.Sweep();
+  }
 }
 
 }  // namespace sluice::core

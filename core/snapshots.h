@@ -18,6 +18,8 @@ struct SnapshotLimits {
   uint32_t chunk = 1'000;             // flows in a reply, where the request does not say
   uint32_t max_chunk = 10'000;
   uint32_t scan = 100'000;  // entries looked at for one reply
+  // Deleted flows that are kept for walks alone: what is slower than that ends.
+  uint64_t held = 1'048'576;
 };
 
 class Snapshots {
@@ -28,9 +30,10 @@ class Snapshots {
   // Fills flows, deleted, cursor and done. Errors: "snapshot_expired" (begin anew), "unknown_port", "no_such_plugin".
   Result<void> Take(const v1::Snapshot& request, const std::vector<std::string>& plugins, uint64_t now_ns,
                     v1::Reply& reply);
-  // Ends the walks that nobody goes on with.
+  // Ends the walks that nobody goes on with, and those that hold too many deleted flows.
   void Expire(uint64_t now_ns);
-  [[nodiscard]] bool empty() const { return walks_.empty(); }
+  [[nodiscard]] size_t size() const { return walks_.size(); }
+  [[nodiscard]] const SnapshotLimits& limits() const { return limits_; }
 
  private:
   struct Walk {

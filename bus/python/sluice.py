@@ -11,6 +11,7 @@ One thread at a time for each Client. bus/README.md describes what travels.
 """
 import base64
 import os
+import secrets
 import time
 
 import zmq
@@ -35,8 +36,9 @@ class Client:
         self.name = name or f"python {os.getpid()}"
         self._context = zmq.Context()
         self._control = self._ingress = None
-        self._ids = self._sent = 0
-        self._subscriptions = set()
+        self._ids = 0
+        self._subscriptions, self._ever_subscribed = set(), set()
+        self._begin_run()
         if "://" in where:
             self.endpoints = {"control": where}
             self.endpoints.update(self.call("status")["status"]["endpoints"], control=where)
@@ -115,23 +117,66 @@ class Client:
             # XPUB, as it shows the daemon's subscription: what is sent before that is lost.
             self._ingress = self._context.socket(zmq.XPUB)
             self._ingress.setsockopt(zmq.XPUB_NODROP, 1)
+            self._ingress.setsockopt(zmq.XPUB_VERBOSE, 1)  # a daemon that comes after another shows, too
             self._ingress.connect(self.endpoints["ingress"])
         deadline = time.monotonic() + self.timeout
         while True:
-            while self._ingress.poll(0):
-                frame = self._ingress.recv()
-                (self._subscriptions.add if frame[0] else self._subscriptions.discard)(frame[1:])
+            self._take_subscriptions()
             if any(topic.encode().startswith(prefix) for prefix in self._subscriptions):
                 break
             if not self._ingress.poll(max(0, deadline - time.monotonic()) * 1000):
                 raise Error("no_daemon", f"nobody listens at {self.endpoints['ingress']}")
-        body.update(publisher=self.name, publisher_seq=self._sent + 1)
+        body.update(publisher=self.name, publisher_run=self._run, publisher_seq=self._sent + 1,
+                    publisher_records=self._records)
         try:
             self._ingress.send_string(topic, zmq.SNDMORE | zmq.DONTWAIT)
         except zmq.Again:
             raise Error("would_block", "the daemon is slower than this publisher; try again") from None
         self._ingress.send_json(body)
         self._sent += 1
+        self._records += 1 if topic in ("flow.flush", "packet.out") else len(body.get("flows", body.get("packets", ())))
+
+    def settle(self, timeout=5.0):
+        """Waits until the daemon has taken or missed all that was published, and returns how it fared: a dict of sent,
+        accepted, refused, dropped (it never came) and under_way (not known yet: time was up), in flows, keys, packets
+        and flushes. It counts from when this daemon subscribed; raises Error where another has come meanwhile."""
+        deadline, pause, said, run = time.monotonic() + timeout, 0.001, False, self._run
+        while True:
+            # When this has come, all before it has come or never will.
+            if not said:
+                try:
+                    self.publish("flow.put")
+                    said = True
+                except Error as error:
+                    if error.reason != "would_block" or time.monotonic() >= deadline:
+                        raise
+            try:
+                told = self.call("publisher_get", name=self.name, run=self._run)["publishers"][0]
+            except Error as error:
+                if error.reason != "no_such_publisher":
+                    raise
+                told = {}
+            self._take_subscriptions()
+            if run != self._run:
+                raise Error("daemon_changed", "another daemon than these were sent to listens now")
+            account = {key: int(told.get(key, 0)) for key in ("accepted", "refused", "dropped")}
+            account.update(sent=self._records, under_way=self._records - sum(account.values()))
+            if account["under_way"] == 0 or time.monotonic() >= deadline:
+                return account
+            time.sleep(pause)
+            pause = min(2 * pause, 0.05)
+
+    def _take_subscriptions(self):
+        while self._ingress.poll(0):
+            frame = self._ingress.recv()
+            (self._subscriptions.add if frame[0] else self._subscriptions.discard)(frame[1:])
+            if frame[0] and frame[1:] in self._ever_subscribed:
+                self._begin_run()  # this daemon has not seen what went to the one before
+            self._ever_subscribed.add(frame[1:])
+
+    def _begin_run(self):
+        """By these numbers the daemon knows what never came."""
+        self._run, self._sent, self._records = secrets.randbelow(2**53 - 1) + 1, 0, 0
 
     # ---- events
 
@@ -140,7 +185,7 @@ class Client:
         topic's body). Where events were missed it yields {"topic": "gap", "of": TOPIC, "missed": N}, and where another
         daemon took over {"topic": "epoch", "epoch": E}. Returns once the subscription is in force; the generator ends
         when nothing has come for `timeout` seconds. No topics: all but heartbeats."""
-        topics = topics or ("flow.", "port.", "plugin.", "upcall", "refused")
+        topics = topics or ("flow.", "port.", "plugin.", "upcall", "refused", "publisher.")
         socket = self._context.socket(zmq.SUB)
         for topic in ("heartbeat", *topics):
             socket.subscribe(f"json:{topic}")

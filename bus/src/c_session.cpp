@@ -162,8 +162,10 @@ struct sluice_session : private sluice::PluginSession::Handler {
     Say(verdict, said, reason, detail);
     if (said == SLUICE_INSTALLED || said == SLUICE_SOFTWARE || said == SLUICE_PENDING) {
       flows_[*ufid] = {.instance = state.instance(), .round = round_};
-    } else {
-      flows_.erase(*ufid);
+    } else if (flows_.erase(*ufid) != 0) {
+      // What it counted until now is still to be told.
+      deletions.any = true;
+      deletions.instances[*ufid] = state.instance();
     }
   }
 

@@ -143,7 +143,8 @@ std::string Match::Pack() const {
 }
 
 Result<Match> Match::Unpack(std::string_view packed) {
-  Match match;
+  Result<Match> unpacked{Match()};
+  Match& match = *unpacked;
   uint64_t seen = 0;
   while (!packed.empty()) {
     if (packed.size() < 2) return BadPacked("cut off within a field");
@@ -162,7 +163,7 @@ Result<Match> Match::Unpack(std::string_view packed) {
     match.Set(info.id, {bytes, size}, {bytes + size, size});
     packed.remove_prefix(2 + 2 * size_t{size});
   }
-  return match;
+  return unpacked;
 }
 
 Ufid Match::DeriveUfid() const {

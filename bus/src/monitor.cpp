@@ -19,7 +19,8 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 // All topics but those of the JSON stream, which an empty prefix would bring twice over.
-constexpr std::array<std::string_view, 5> kFamilies = {"flow.", "port.", "plugin.", topic::kUpcall, topic::kRefused};
+constexpr std::array<std::string_view, 6> kFamilies = {"flow.",        "port.",         "plugin.",
+                                                       topic::kUpcall, topic::kRefused, "publisher."};
 constexpr std::string_view kFlowFamily = "flow.";
 // Flow events held back during a walk; more are a gap.
 constexpr size_t kMaxPending = 1 << 18;

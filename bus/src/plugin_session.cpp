@@ -4,6 +4,7 @@
 #include <pthread.h>
 #include <sys/eventfd.h>
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <csignal>
@@ -46,11 +47,20 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
+// How long opening or closing a device may take before it is a failure.
+constexpr uint32_t kDeviceMs = 5'000;
+
+bool TouchesDevices(const v1::ToPlugin& batch) {
+  return batch.synced() || std::any_of(batch.changes().begin(), batch.changes().end(), [](const v1::Change& change) {
+           return change.has_port_put() || change.has_port_del();
+         });
+}
+
 // Worth a message of its own.
 bool SaysSomething(const v1::FromPlugin& message) {
   return message.ack() != 0 || message.verdicts_size() != 0 || message.stats_size() != 0 ||
          message.upcalls_size() != 0 || message.ports_size() != 0 || message.heartbeat() || message.bye() ||
-         message.has_hello();
+         message.has_hello() || message.kept();
 }
 
 }  // namespace
@@ -82,6 +92,13 @@ class PluginSession::Impl {
   void Wake() {
     woken_ = true;
     Signal();
+  }
+
+  void Busy(uint32_t ms) {
+    v1::FromPlugin beat;
+    beat.set_heartbeat(true);
+    beat.set_busy_ms(ms);
+    Queue(beat);
   }
 
  private:
@@ -182,17 +199,16 @@ class PluginSession::Impl {
   }
 
   void Take() {
-    if (batch_->epoch() != epoch_) {
-      const bool first = epoch_.empty();
-      epoch_ = batch_->epoch();
-      if (!first) {
-        handler_.OnResync();
-        SendHello();
-      }
-    } else if (batch_->resync()) {
-      handler_.OnResync();
-    }
-    v1::FromPlugin& reply = *google::protobuf::Arena::CreateMessage<v1::FromPlugin>(&arena_);
+    const bool other_core = batch_->epoch() != epoch_ && !epoch_.empty();
+    const bool lost = batch_->epoch() == epoch_ && batch_->batch() > last_batch_ + 1 && last_batch_ != 0;
+    epoch_ = batch_->epoch();
+    if (batch_->batch() != 0 || other_core) last_batch_ = batch_->batch();
+    if (other_core || batch_->resync()) handler_.OnResync();
+    // Who loses a batch is told everything anew, as who is new to the core.
+    if (other_core || batch_->introduce() || (lost && !batch_->resync() && !batch_->stop())) SendHello();
+    if (TouchesDevices(*batch_)) Busy(kDeviceMs);
+    reply_.Clear();
+    v1::FromPlugin& reply = reply_;
     if (batch_->changes_size() != 0 || batch_->synced()) handler_.OnBatch(*batch_, reply);
     reply.set_ack(batch_->batch());
     Queue(reply);
@@ -255,6 +271,7 @@ class PluginSession::Impl {
 
   // The thread's own.
   std::string epoch_;
+  uint64_t last_batch_ = 0;
   bool stopped_ = false;
   Clock::time_point next_tick_;
   Clock::time_point next_beat_;
@@ -263,7 +280,9 @@ class PluginSession::Impl {
   // On an arena: a batch is some hundred small messages that come and go together.
   google::protobuf::Arena arena_;
   v1::ToPlugin* batch_ = nullptr;
-  v1::FromPlugin said_;  // of OnReadable, kept for what it has allocated
+  // Kept for what they have allocated: verdicts' strings cost more than they are worth.
+  v1::FromPlugin said_;   // of OnReadable
+  v1::FromPlugin reply_;  // to a batch
 
   std::thread thread_;
 };
@@ -273,6 +292,7 @@ PluginSession::PluginSession(Settings settings, Handler& handler)
 PluginSession::~PluginSession() = default;
 
 void PluginSession::Wake() { impl_->Wake(); }
+void PluginSession::Busy(uint32_t ms) { impl_->Busy(ms); }
 
 PluginSession::Settings SessionSettings(const sluice_plugin_host& host) {
   const auto text = [](const char* string) { return std::string(string != nullptr ? string : ""); };

@@ -51,6 +51,7 @@ std::vector<std::string> Topics(const MonitorArguments& arguments, bool json) {
               "plugin.",
               std::string(topic::kUpcall),
               std::string(topic::kRefused),
+              "publisher.",
               std::string(topic::kHeartbeat)};
   }
   return topics;
@@ -88,7 +89,7 @@ void AddMonitorCommand(const Cli& cli) {
   monitor->footer(
       "It runs until it is interrupted or nobody reads it any more. Missed events are announced.\n"
       "Topics: flow.add, flow.mod, flow.del, flow.stats, flow.offload, port.add, port.mod, port.del, port.stats,\n"
-      "plugin.load, plugin.unload, plugin.fail, upcall, refused, heartbeat.\n\n" +
+      "plugin.load, plugin.unload, plugin.fail, upcall, refused, publisher.gap, heartbeat.\n\n" +
       monitor->get_footer());
   auto arguments = std::make_shared<MonitorArguments>();
   monitor->add_option("TOPIC-PREFIX", arguments->topics,

@@ -14,6 +14,7 @@ namespace {
 struct PluginArguments {
   std::string name;
   std::string isolation;
+  std::string orphan;
   std::vector<std::string> options;
   bool keep = false;
   bool details = false;
@@ -33,6 +34,7 @@ Result<v1::Request> LoadRequest(const PluginArguments& arguments) {
   v1::PluginLoad& load = *request.mutable_plugin_load();
   load.set_name(AbsolutePath(arguments.name));
   load.set_isolation(arguments.isolation);
+  load.set_orphan(arguments.orphan);
   load.mutable_options()->insert(options->begin(), options->end());
   return request;
 }
@@ -85,6 +87,10 @@ void AddPluginCommands(const Cli& cli) {
   load->add_option("NAME|PATH", arguments->name, "A name in the daemon's plugin directory, or a path")->required();
   load->add_option("--isolation", arguments->isolation, "A thread of the daemon, or a process of its own")
       ->check(CLI::IsMember({"thread", "process"}));
+  load->add_option(
+          "--orphan", arguments->orphan,
+          "What a process does when the daemon dies: withdraw and end, or keep the flows and wait for the next")
+      ->check(CLI::IsMember({"withdraw", "keep"}));
   AddOptions(load, arguments->options, "An option for the plugin; may be given several times");
   load->callback([cli, arguments] {
     cli.run = [&global = cli.global, arguments] {

@@ -90,6 +90,14 @@ std::string RefusedText(const v1::Refused& refused) {
   return text;
 }
 
+std::string GapText(const v1::PublisherGap& gap) {
+  const v1::Publisher& publisher = gap.publisher();
+  const auto number = [](uint64_t n) { return std::to_string(n); };
+  return publisher.name() + ": " + number(gap.messages()) + " messages with " + number(gap.records()) +
+         " records never came; in all " + number(publisher.sent()) + " sent, " + number(publisher.accepted()) +
+         " accepted, " + number(publisher.refused()) + " refused, " + number(publisher.dropped()) + " dropped";
+}
+
 std::string BodyText(const v1::Event& event) {
   switch (event.body_case()) {
     case v1::Event::kFlow:
@@ -105,6 +113,8 @@ std::string BodyText(const v1::Event& event) {
       return "newest #" + std::to_string(event.heartbeat().seq());
     case v1::Event::kRefused:
       return RefusedText(event.refused());
+    case v1::Event::kGap:
+      return GapText(event.gap());
     case v1::Event::BODY_NOT_SET:
       break;
   }
@@ -191,6 +201,9 @@ nlohmann::ordered_json EventJson(const std::string& node, const std::string& epo
       break;
     case v1::Event::kRefused:
       json["refused"] = ToJson(event.refused());
+      break;
+    case v1::Event::kGap:
+      json["gap"] = ToJson(event.gap());
       break;
     case v1::Event::BODY_NOT_SET:
       break;

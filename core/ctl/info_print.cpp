@@ -37,11 +37,46 @@ std::string Note(const v1::Port& port) {
   return port.detail() + "; " + warning;
 }
 
+std::string AbsenceText(const v1::Absence& absence) {
+  const std::string ms = std::to_string(absence.ms()) + " ms";
+  std::string text = absence.cause() + " in " + ms;
+  if (!absence.detail().empty()) text += " (" + absence.detail() + ")";
+  return text + (absence.kept() ? ", and the device went on forwarding" : ", a gap: the device did not forward");
+}
+
 template <typename Map>
 std::string CounterTable(const Map& counters, size_t indent) {
   std::vector<std::vector<std::string>> rows;
   for (const auto& [key, value] : std::map<std::string, uint64_t>(counters.begin(), counters.end())) {
     rows.push_back({key, std::to_string(value)});
+  }
+  return Table(rows, indent);
+}
+
+std::string RatesText(const v1::Status& status) {
+  std::string text;
+  for (const auto& [name, rate] : std::map<std::string, uint64_t>(status.rates().begin(), status.rates().end())) {
+    text.append(text.empty() ? "" : ", ").append(name).append(" ").append(std::to_string(rate));
+  }
+  return text.empty() ? "-" : text;
+}
+
+std::string MonitorsText(const v1::Status& status) {
+  const auto connected = status.connections().find("events");
+  const uint64_t count = connected == status.connections().end() ? 0 : connected->second;
+  std::string text = std::to_string(count) + " connected";
+  for (const std::string& prefix : status.subscriptions()) {
+    text.append(&prefix == &*status.subscriptions().begin() ? ", subscribed to " : ", ");
+    text.append(prefix.empty() ? "all" : prefix);
+  }
+  return text;
+}
+
+std::string QueueTable(const v1::Status& status, size_t indent) {
+  std::vector<std::vector<std::string>> rows = {{"NAME", "DEPTH", "LIMIT"}};
+  for (const v1::Queue& queue : status.queues()) {
+    rows.push_back({queue.name(), queue.has_depth() ? std::to_string(queue.depth()) : "-",
+                    queue.limit() != 0 ? std::to_string(queue.limit()) : "-"});
   }
   return Table(rows, indent);
 }
@@ -98,11 +133,27 @@ std::string PluginDetails(const v1::Plugin& plugin, size_t indent) {
   std::vector<std::vector<std::string>> rows;
   if (!plugin.path().empty()) rows.push_back({"path", plugin.path()});
   if (!plugin.options().empty()) rows.push_back({"options", Pairs(plugin.options())});
+  if (plugin.orphan() == "keep") rows.push_back({"orphan", "keep"});
+  if (plugin.adopted()) rows.push_back({"adopted", "from an earlier daemon"});
+  if (plugin.restarts() != 0) rows.push_back({"restarts", std::to_string(plugin.restarts())});
+  if (plugin.has_absence()) rows.push_back({"last away", AbsenceText(plugin.absence())});
   rows.push_back({"fields", Join(plugin.capabilities().fields())});
   rows.push_back({"actions", Join(plugin.capabilities().actions())});
   for (const auto& [key, value] :
        std::map<std::string, uint64_t>(plugin.capabilities().limits().begin(), plugin.capabilities().limits().end())) {
     rows.push_back({key, std::to_string(value)});
+  }
+  return Table(rows, indent);
+}
+
+std::string PublisherTable(const google::protobuf::RepeatedPtrField<v1::Publisher>& publishers, size_t indent) {
+  std::vector<std::vector<std::string>> rows = {
+      {"NAME", "SENT", "ACCEPTED", "REFUSED", "DROPPED", "MESSAGES", "MISSED", "RUNS"}};
+  for (const v1::Publisher& publisher : publishers) {
+    rows.push_back({publisher.name().empty() ? "-" : publisher.name(), std::to_string(publisher.sent()),
+                    std::to_string(publisher.accepted()), std::to_string(publisher.refused()),
+                    std::to_string(publisher.dropped()), std::to_string(publisher.messages()),
+                    std::to_string(publisher.missed()), std::to_string(publisher.runs())});
   }
   return Table(rows, indent);
 }
@@ -113,7 +164,9 @@ std::string StatusText(const v1::Status& status) {
                                                 {"epoch", status.epoch()},
                                                 {"uptime", DurationText(status.uptime_ms())},
                                                 {"sequence", std::to_string(status.seq())},
-                                                {"flows", std::to_string(status.flows())}};
+                                                {"flows", std::to_string(status.flows())},
+                                                {"a second", RatesText(status)},
+                                                {"monitors", MonitorsText(status)}};
   for (const auto& [name, url] :
        std::map<std::string, std::string>(status.endpoints().begin(), status.endpoints().end())) {
     rows.push_back({name, url});
@@ -122,14 +175,10 @@ std::string StatusText(const v1::Status& status) {
   if (status.ports_size() != 0) text += "\nports\n" + PortTable(status.ports(), 2);
   if (status.plugins_size() != 0) text += "\nplugins\n" + PluginTable(status.plugins(), 2);
   if (status.publishers_size() != 0) {
-    std::vector<std::vector<std::string>> publishers = {{"NAME", "MESSAGES", "ACCEPTED", "REFUSED", "MISSED"}};
-    for (const v1::Publisher& publisher : status.publishers()) {
-      publishers.push_back({publisher.name().empty() ? "-" : publisher.name(), std::to_string(publisher.messages()),
-                            std::to_string(publisher.accepted()), std::to_string(publisher.refused()),
-                            std::to_string(publisher.missed())});
-    }
-    text += "\npublishers\n" + Table(publishers, 2);
+    text += "\npublishers\n" + PublisherTable(status.publishers(), 2);
   }
+  if (status.queues_size() != 0) text += "\nqueues\n" + QueueTable(status, 2);
+  if (!status.drops().empty()) text += "\ndropped\n" + CounterTable(status.drops(), 2);
   if (!status.counters().empty()) text += "\ncounters\n" + CounterTable(status.counters(), 2);
   return text;
 }
@@ -161,7 +210,9 @@ std::string PluginLine(const v1::Plugin& plugin) {
   text += plugin.state() + " (" + plugin.isolation();
   if (plugin.pid() != 0) text += ", pid " + std::to_string(plugin.pid());
   text += ')';
-  return plugin.detail().empty() ? text : text + ", " + plugin.detail();
+  if (!plugin.detail().empty()) text += ", " + plugin.detail();
+  if (plugin.has_absence() && plugin.absence().cause() == "reload") text += ", " + AbsenceText(plugin.absence());
+  return text;
 }
 
 }  // namespace sluice::ctl

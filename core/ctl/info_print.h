@@ -25,6 +25,8 @@ std::string PortCounters(const v1::Port& port, size_t indent);
 std::string PluginTable(const google::protobuf::RepeatedPtrField<v1::Plugin>& plugins, size_t indent = 0);
 // What a plugin can do: fields, actions, limits, options, path.
 std::string PluginDetails(const v1::Plugin& plugin, size_t indent);
+// How the records of each fared.
+std::string PublisherTable(const google::protobuf::RepeatedPtrField<v1::Publisher>& publishers, size_t indent = 0);
 std::string StatusText(const v1::Status& status);
 
 // One port or plugin on one line: "p0: number 1, plugin xdp, up, mode native".

@@ -63,7 +63,7 @@ _sluicectl() {
         "flow dump"*) choices="--port --plugin --filter" ;;
         monitor*)
           choices="flow.add flow.mod flow.del flow.stats flow.offload port.add port.mod port.del port.stats plugin.load \
-            plugin.unload plugin.fail upcall refused heartbeat --count --snapshot"
+            plugin.unload plugin.fail upcall refused publisher.gap heartbeat --count --snapshot"
           ;;
         packet) choices="out" ;;
         "packet out"*) choices="--in-port --hex --actions" ;;

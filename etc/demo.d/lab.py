@@ -103,13 +103,18 @@ class Host:
         self.namespace = lab.add_namespace(f"h{index}")
         self.mac = f"02:00:00:00:00:{index + 1:02x}"
         self.ip, self.ip6 = f"10.0.0.{index + 1}", f"fd00::{index + 1}"
-        run("ip", "link", "add", port, "netns", lab.switch, "type", "veth",
+        self.plug_in()
+
+    def plug_in(self):
+        """Makes the cable; once more where its port was deleted."""
+        switch = self.lab.switch
+        run("ip", "link", "add", self.port, "netns", switch, "type", "veth",
             "peer", "name", "eth0", "netns", self.namespace)
-        for namespace, device in ((lab.switch, port), (self.namespace, "eth0")):
+        for namespace, device in ((switch, self.port), (self.namespace, "eth0")):
             # No link-local addresses: nobody speaks unless spoken to, so that packets can be counted.
             run("ip", "-n", namespace, "link", "set", device, "addrgenmode", "none")
         run("ip", "-n", self.namespace, "link", "set", "eth0", "address", self.mac)
-        run("ip", "-n", lab.switch, "link", "set", port, "up")
+        run("ip", "-n", switch, "link", "set", self.port, "up")
         run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
 
     def address(self, device="eth0"):

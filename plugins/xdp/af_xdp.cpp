@@ -2,6 +2,7 @@
 #include "af_xdp.h"
 
 #include <bpf/bpf.h>
+#include <fcntl.h>
 #include <linux/if_xdp.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -80,6 +81,8 @@ std::unique_ptr<XskSocket> XskSocket::Create(const std::string& device, uint32_t
     xsk->socket_ = nullptr;
     return nullptr;
   }
+  // A child of this process would keep the queue.
+  (void)fcntl(xsk->fd(), F_SETFD, FD_CLOEXEC);
   uint32_t at = 0;
   xsk_ring_prod__reserve(&xsk->fill_, frames, &at);
   for (uint32_t i = 0; i < frames; ++i) {

@@ -169,7 +169,9 @@ bool LinkMonitor::Drain(const std::function<void(const Event&)>& on_event) {
     if (message.nlmsg_type != RTM_NEWLINK && message.nlmsg_type != RTM_DELLINK) return;
     ifinfomsg header{};
     std::memcpy(&header, NLMSG_DATA(&message), sizeof(header));
-    on_event({header.ifi_index, NetlinkAttributes(message, sizeof(header)).Text(IFLA_IFNAME)});
+    // One that leaves a bridge is "deleted" there, too.
+    const bool removed = message.nlmsg_type == RTM_DELLINK && header.ifi_family == AF_UNSPEC;
+    on_event({header.ifi_index, NetlinkAttributes(message, sizeof(header)).Text(IFLA_IFNAME), removed});
   });
 }
 

@@ -63,6 +63,7 @@ class LinkMonitor {
   struct Event {
     int ifindex;
     std::string name;
+    bool removed;  // from this namespace; it may be back already
   };
 
   static Result<LinkMonitor> Open();

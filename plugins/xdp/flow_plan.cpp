@@ -101,11 +101,16 @@ Result<void> FlowPlanner::PlanFor(const Port& port, const Match& match, uint32_t
     if (!plan.software) plan.software = why;
     if (compiled->wider && plan.match == nullptr) plan.match = std::make_shared<const Match>(match);
   }
-  plan.targets.push_back({port.serial(), {compiled->key, compiled->mask, priority, *std::move(steps), 0}});
+  FlowPlan::Target& target = plan.targets.emplace_back();
+  target.port = port.serial();
+  target.spec.key = compiled->key;
+  target.spec.mask = compiled->mask;
+  target.spec.priority = priority;
+  target.spec.actions = *std::move(steps);
   return {};
 }
 
-Result<FlowPlan> FlowPlanner::Plan(const v1::FlowState& put) {
+Result<void> FlowPlanner::Plan(const v1::FlowState& put, FlowPlan& plan) {
   const auto match = Match::Unpack(put.packed_match());
   if (!match) return match.error();
   const bool one_port = match->IsExact(Field::in_port);
@@ -114,7 +119,6 @@ Result<FlowPlan> FlowPlanner::Plan(const v1::FlowState& put) {
   if (one_port && port == nullptr) return NoSuchPort(number, ports_.Name(number));
   const auto text = Find(put.actions());
   if (!text) return text.error();
-  FlowPlan plan;
   plan.actions = (*text)->actions;
   Result<void> planned;
   if (one_port) {
@@ -126,7 +130,7 @@ Result<FlowPlan> FlowPlanner::Plan(const v1::FlowState& put) {
     if (planned && plan.targets.empty()) return Error{"no_such_port", "there is no port yet"};
   }
   if (!planned) return NameOutput(planned.error(), *plan.actions);
-  return plan;
+  return {};
 }
 
 }  // namespace sluice::xdp

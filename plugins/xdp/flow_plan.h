@@ -22,7 +22,7 @@ namespace sluice::xdp {
 // A small_vector may allocate when it is moved; who runs out of memory here has no use for going on.
 struct FlowPlan {  // NOLINT(bugprone-exception-escape)
   struct Target {
-    uint64_t port;  // its serial
+    uint64_t port = 0;  // its serial
     FlowSpec spec;
   };
   boost::container::small_vector<Target, 1> targets;  // one, or all ports where the match names no in_port
@@ -39,7 +39,8 @@ class FlowPlanner {
   FlowPlanner(const Ports& ports, Groups& groups) : ports_(ports), groups_(groups) {}
 
   // Errors: "unsupported_field", "unsupported_action", "no_such_port", those of parsing and of Groups::Acquire, NotYet.
-  Result<FlowPlan> Plan(const v1::FlowState& put);
+  // `plan` is a new one; after an error it is of no use.
+  Result<void> Plan(const v1::FlowState& put, FlowPlan& plan);
   // The parsed list; the same object for the same text, as long as it is remembered.
   Result<std::shared_ptr<const Actions>> Parse(const std::string& text);
   // To be called when ports come or go: what is remembered has their numbers.

@@ -46,35 +46,45 @@ void FlowStore::Put(const v1::FlowState& put, uint64_t seq, v1::FromPlugin& repl
   const auto ufid = Ufid::FromBytes(put.ufid());
   if (!ufid) return;  // the core does not send such
   if (parked_.size() >= kMostParked) Settle(reply);
-  const auto known = by_ufid_.find(*ufid);
-  if (known != by_ufid_.end() && flows_[known->second].queued) Flush(reply);
+  auto known = Find(*ufid);
+  if (known && flows_[*known].queued) {
+    Flush(reply);
+    known = Find(*ufid);
+  }
   Supersede(*ufid, reply);
-  PutOrPark(put, *ufid, seq, parked_.NextTicket(), reply);
+  PutOrPark(put, *ufid, seq, parked_.NextTicket(), known, reply);
+}
+
+std::optional<uint32_t> FlowStore::Find(const Ufid& ufid) const {
+  const auto known = by_ufid_.find(ufid);
+  return known == by_ufid_.end() ? std::nullopt : std::optional(known->second);
 }
 
 void FlowStore::PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket,
-                          v1::FromPlugin& reply) {
-  auto plan = planner_->Plan(put);
-  if (!plan && IsNotYet(plan.error())) {
-    Park(put, ufid, seq, ticket);
+                          std::optional<uint32_t> known, v1::FromPlugin& reply) {
+  Queued& queued = queue_.emplace_back();
+  if (auto planned = planner_->Plan(put, queued.plan); !planned) {
+    queue_.pop_back();
+    if (IsNotYet(planned.error())) {
+      Park(put, ufid, seq, ticket);
+      return;
+    }
+    if (known) Withdraw(*known);
+    AddRefusal(reply, ufid, put.instance(), seq, planned.error());
     return;
   }
-  const auto known = by_ufid_.find(ufid);
-  if (!plan) {
-    if (known != by_ufid_.end()) Withdraw(known->second);
-    AddRefusal(reply, ufid, put.instance(), seq, plan.error());
-    return;
+  queued.put = &put;
+  queued.ticket = ticket;
+  queued.seq = seq;
+  if (known) {
+    queued.old_flow = known;
+    queued.old = std::exchange(flows_[*known].placements, {});
+    flows_[*known].queued = true;
   }
-  Queued queued{&put, ticket, 0, seq, *std::move(plan), {}, {}, {}};
-  if (known != by_ufid_.end()) {
-    queued.old_flow = known->second;
-    queued.old = std::exchange(flows_[known->second].placements, {});
-    flows_[known->second].queued = true;
-  }
-  if (known != by_ufid_.end() && flows_[known->second].instance == put.instance()) {
-    queued.flow = known->second;
+  if (known && flows_[*known].instance == put.instance()) {
+    queued.flow = *known;
   } else {
-    if (known != by_ufid_.end()) flows_[known->second].linked = false;
+    if (known) flows_[*known].linked = false;
     queued.flow = NewFlow(ufid, put.instance());
     by_ufid_[ufid] = queued.flow;
   }
@@ -82,7 +92,6 @@ void FlowStore::PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t s
   flow.queued = true;
   flow.stale = false;
   for (auto& target : queued.plan.targets) target.spec.cookie = CookieOf(queued.flow);
-  queue_.push_back(std::move(queued));
   if (queue_.size() >= kMostQueued) Flush(reply);
 }
 
@@ -92,7 +101,8 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
   for (size_t i = 0; i < queue_.size(); ++i) {
     for (const auto& target : queue_[i].plan.targets) by_port_.emplace_back(target.port, i);
   }
-  std::sort(by_port_.begin(), by_port_.end());
+  // Mostly it is sorted: the flows of one port.
+  if (!std::is_sorted(by_port_.begin(), by_port_.end())) std::sort(by_port_.begin(), by_port_.end());
   for (auto from = by_port_.begin(); from != by_port_.end();) {
     const auto to = std::find_if(from, by_port_.end(), [&](const auto& one) { return one.first != from->first; });
     Port* port = ports_->BySerial(from->first);
@@ -206,7 +216,7 @@ bool FlowStore::Retry(v1::FromPlugin& reply, bool anyhow) {
     if (puts.empty()) return false;
     from = puts.back().ticket + 1;
     const size_t left = parked_.size();
-    for (const ParkedPut& put : puts) PutOrPark(put.put, put.ufid, put.seq, put.ticket, reply);
+    for (const ParkedPut& put : puts) PutOrPark(put.put, put.ufid, put.seq, put.ticket, Find(put.ufid), reply);
     Flush(reply);
     // When the oldest cannot go on, nor can those that wait behind them for the same.
     if (parked_.size() == left + puts.size()) return false;

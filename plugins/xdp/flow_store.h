@@ -6,6 +6,8 @@
 // packets always meet one of the two. What has to wait for the kernel is parked, and the rest goes past it.
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <boost/container/small_vector.hpp>
 #include <cstdint>
 #include <deque>
@@ -13,7 +15,6 @@
 #include <optional>
 #include <span>
 #include <string_view>
-#include <unordered_map>
 #include <vector>
 
 #include "flow_plan.h"
@@ -22,7 +23,7 @@
 #include "parked_puts.h"
 #include "ports.h"
 #include "sluice/sluice.pb.h"
-#include "sluice/ufid.h"
+#include "sluice/ufid_hash.h"
 #include "soft/packet.h"
 #include "upcall.h"
 
@@ -37,7 +38,6 @@ class FlowStore : public FlowTable::Listener {
     ports_ = &ports;
     planner_ = &planner;
     reclaimer_ = &reclaimer;
-    by_ufid_.max_load_factor(0.5F);  // nearly every step of a search is a miss of the CPU's cache
   }
 
   // Several in a row are installed together, by Flush at the latest, and `put` must be there until then; verdicts go
@@ -114,10 +114,10 @@ class FlowStore : public FlowTable::Listener {
   };
   // A put that waits for Flush.
   struct Queued {  // NOLINT(bugprone-exception-escape): see FlowPlan
-    const v1::FlowState* put;
-    uint64_t ticket;
-    uint32_t flow;
-    uint64_t seq;
+    const v1::FlowState* put = nullptr;
+    uint64_t ticket = 0;
+    uint32_t flow = 0;
+    uint64_t seq = 0;
     FlowPlan plan;
     Placements old;                    // to be deleted afterwards
     std::optional<uint32_t> old_flow;  // whose they are
@@ -133,7 +133,10 @@ class FlowStore : public FlowTable::Listener {
     FlowStatsDelta delta;
   };
 
-  void PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket, v1::FromPlugin& reply);
+  [[nodiscard]] std::optional<uint32_t> Find(const Ufid& ufid) const;
+  // `known`: Find(ufid).
+  void PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket,
+                 std::optional<uint32_t> known, v1::FromPlugin& reply);
   // A later change of the flow is here: one that is parked, of the instance returned, will not be.
   std::optional<uint64_t> Supersede(const Ufid& ufid, v1::FromPlugin& reply);
   void Park(const v1::FlowState& put, const Ufid& ufid, uint64_t seq, uint64_t ticket);
@@ -159,7 +162,7 @@ class FlowStore : public FlowTable::Listener {
   Reclaimer* reclaimer_ = nullptr;
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
-  std::unordered_map<Ufid, uint32_t> by_ufid_;
+  tsl::robin_map<Ufid, uint32_t, UfidHash> by_ufid_;
   std::vector<Queued> queue_;  // while it is not empty, no port comes or goes
   // Flush's and PutInto's, kept for their memory.
   std::vector<std::pair<uint64_t, size_t>> by_port_;  // port's serial, place in queue_

@@ -16,6 +16,7 @@ namespace {
 constexpr size_t kMostToTell = 4096;    // statistics and confirmations in one message
 constexpr unsigned kMostUpcalls = 256;  // taken from one socket before the others have their turn
 constexpr size_t kMostWaitingPackets = 1024;
+constexpr uint32_t kOpenMs = 5'000;  // a driver may take its time to attach a program
 constexpr uint32_t kMagicBits = 0xffff0000U;
 
 const char* ReasonOf(uint32_t reason) {
@@ -38,7 +39,12 @@ std::span<const uint8_t> BytesOf(std::string_view text) {
 Handler::Handler(Parts parts)
     : parts_(std::move(parts)),
       ports_({parts_.object_path, *parts_.groups, *parts_.reclaimer, flows_, *parts_.kept}, parts_.defaults,
-             {[this](Port& port) { flows_.BeforeClose(port); }, [this] { flows_.AfterClose(); }}),
+             {.opening =
+                  [this] {
+                    if (busy_) busy_(kOpenMs);
+                  },
+              .before = [this](Port& port) { flows_.BeforeClose(port); },
+              .after = [this] { flows_.AfterClose(); }}),
       planner_(ports_, *parts_.groups) {
   flows_.Start(ports_, planner_, *parts_.reclaimer);
   if (const auto opened = soft_path_.Open(); !opened) {
@@ -229,14 +235,18 @@ void Handler::OnReadable(int fd, v1::FromPlugin& out) {
 
 void Handler::OnLinks(v1::FromPlugin& out) {
   planner_.Forget();
-  std::map<int, std::string> changed;
-  const bool complete =
-      parts_.links->Drain([&](const LinkMonitor::Event& event) { changed[event.ifindex] = event.name; });
+  std::map<int, LinkMonitor::Event> changed;
+  const bool complete = parts_.links->Drain([&](const LinkMonitor::Event& event) {
+    const auto [at, first] = changed.emplace(event.ifindex, event);
+    if (first) return;
+    at->second.name = event.name;
+    at->second.removed |= event.removed;
+  });
   if (!complete) {
-    ports_.OnLink(0, nullptr, out);
+    ports_.OnAnyLink(out);
     return;
   }
-  for (const auto& [ifindex, name] : changed) ports_.OnLink(ifindex, &name, out);
+  for (const auto& [ifindex, event] : changed) ports_.OnLink(event, out);
 }
 
 void Handler::OnPackets(Port& port, XskSocket& socket, v1::FromPlugin& out) {
@@ -293,6 +303,7 @@ void Handler::OnStop(bool keep, v1::FromPlugin& last) {
     parts_.log(SLUICE_LOG_ERROR, done.error().detail);
     last.set_error(done.error().detail);
   }
+  last.set_kept(keep && done);
   // Packets that are on their way through the programs count, too.
   parts_.reclaimer->AfterGrace(alive_, [] {});
   parts_.reclaimer->Drain();

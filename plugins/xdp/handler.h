@@ -36,6 +36,8 @@ class Handler : public PluginSession::Handler {
 
   // Whom to ask to be called again. Before the first call.
   void SetWake(std::function<void()> wake) { wake_ = std::move(wake); }
+  // Whom to tell that the next thing takes a while.
+  void SetBusy(std::function<void(uint32_t ms)> busy) { busy_ = std::move(busy); }
 
   void OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) override;
   void OnTick(v1::FromPlugin& out) override;
@@ -72,6 +74,7 @@ class Handler : public PluginSession::Handler {
   FlowPlanner planner_;
   SoftPath soft_path_{ports_};
   std::function<void()> wake_;
+  std::function<void(uint32_t ms)> busy_;
   std::map<int, std::pair<uint64_t, size_t>> sockets_;  // by fd: port's serial, place among its sockets
   struct WaitingPacket {
     uint64_t ticket;  // of the store

@@ -49,6 +49,16 @@ void KeyIndex::Insert(uint32_t record) {
   places_[at] = record + 1;
 }
 
+uint32_t KeyIndex::FindOrInsert(uint32_t record) {
+  const sluice_record& like = records_[record];
+  size_t at = Home(like);
+  for (; places_[at] != 0; at = (at + 1) & mask_) {
+    if (Same(records_[places_[at] - 1], like)) return places_[at] - 1;
+  }
+  places_[at] = record + 1;
+  return kNone;
+}
+
 void KeyIndex::Replace(uint32_t old, uint32_t record) { places_[Place(old)] = record + 1; }
 
 void KeyIndex::Erase(uint32_t record) {

@@ -24,6 +24,8 @@ class KeyIndex {
   [[nodiscard]] uint32_t Find(const sluice_record& like) const;
   // No other with its mask and key may be in.
   void Insert(uint32_t record);
+  // Find, and where that finds none, Insert.
+  uint32_t FindOrInsert(uint32_t record);
   // `old` must be in; `record` has the same mask and key.
   void Replace(uint32_t old, uint32_t record);
   void Erase(uint32_t record);

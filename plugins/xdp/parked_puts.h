@@ -5,15 +5,16 @@
 // of one ufid there is at most one, the newest.
 #pragma once
 
+#include <tsl/robin_map.h>
+
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <optional>
-#include <unordered_map>
 #include <vector>
 
 #include "sluice/sluice.pb.h"
-#include "sluice/ufid.h"
+#include "sluice/ufid_hash.h"
 
 namespace sluice::xdp {
 
@@ -43,7 +44,7 @@ class ParkedPuts {
 
  private:
   std::map<uint64_t, ParkedPut> puts_;  // by ticket
-  std::unordered_map<Ufid, uint64_t> tickets_;
+  tsl::robin_map<Ufid, uint64_t, UfidHash> tickets_;
   uint64_t last_ticket_ = 0;
 };
 

@@ -57,6 +57,7 @@ class XdpPlugin {
     XdpPlugin* self = plugin.get();
     // The session exists when the core has something for it; it is `self`'s until its thread has ended.
     plugin->handler_->SetWake([self] { self->Wake(); });
+    plugin->handler_->SetBusy([self](uint32_t ms) { self->Busy(ms); });
     plugin->Open(std::move(settings));
     return plugin;
   }
@@ -102,6 +103,10 @@ class XdpPlugin {
   void Wake() {
     const std::lock_guard lock(opening_);
     session_->Wake();
+  }
+  void Busy(uint32_t ms) {
+    const std::lock_guard lock(opening_);
+    session_->Busy(ms);
   }
 
   std::unique_ptr<Handler> handler_;

@@ -46,6 +46,7 @@ Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
 }
 
 void Ports::Open(const std::string& name, Slot& slot) {
+  told_.opening();
   auto port = Port::Open(context_, name, slot.number, slot.settings);
   if (port) {
     slot.port = std::move(*port);
@@ -65,10 +66,10 @@ void Ports::Close(Slot& slot, bool withdraw) {
   if (slot.port == nullptr) return;
   if (withdraw) (void)slot.port->Withdraw();
   slot.port->Detach();
-  closing_.before(*slot.port);
+  told_.before(*slot.port);
   by_serial_.erase(slot.port->serial());
   slot.port.reset();
-  closing_.after();
+  told_.after();
 }
 
 void Ports::Delete(const std::string& name) {
@@ -78,12 +79,30 @@ void Ports::Delete(const std::string& name) {
   slots_.erase(found);
 }
 
-void Ports::OnLink(int ifindex, const std::string* name, v1::FromPlugin& out) {
-  for (auto& [port_name, slot] : slots_) {
-    const bool ours =
-        name == nullptr || *name == port_name || (slot.port != nullptr && slot.port->device().ifindex == ifindex);
-    if (ours) Look(port_name, slot, out);
+void Ports::OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out) {
+  for (auto& [name, slot] : slots_) {
+    const bool has_it = slot.port != nullptr && slot.port->device().ifindex == event.ifindex;
+    if (!has_it && event.name != name) continue;
+    if (event.removed) {
+      // Even if it is there again, number, program and all: the kernel has taken it out of the devmaps, and its queues
+      // from the sockets.
+      if (has_it) Lose(name, slot, out);
+      slot.failed_with.reset();
+    }
+    Look(name, slot, out);
   }
+}
+
+void Ports::OnAnyLink(v1::FromPlugin& out) {
+  for (auto& [name, slot] : slots_) Look(name, slot, out);
+}
+
+void Ports::Lose(const std::string& name, Slot& slot, v1::FromPlugin& out) {
+  Close(slot, true);
+  slot.state = "gone";
+  slot.detail = "the device " + name + " is gone";
+  slot.failed_with = std::pair{0, 0U};
+  Report(name, slot, out);
 }
 
 void Ports::Look(const std::string& name, Slot& slot, v1::FromPlugin& out) {

@@ -20,14 +20,15 @@ namespace sluice::xdp {
 // Session thread. Reports of a port's state go into the FromPlugin given.
 class Ports : public PortNames {
  public:
-  // Is told before a port goes, when no packet meets it any more and its table's last statistics are there to be read,
-  // and after it has gone.
-  struct Closing {
+  // `opening`: before a device is opened, which takes a while. `before`: before a port goes, when no packet meets it
+  // any more and its table's last statistics are there to be read. `after`: when it has gone.
+  struct Told {
+    std::function<void()> opening;
     std::function<void(Port&)> before;
     std::function<void()> after;
   };
-  Ports(PortContext context, PortSettings defaults, Closing closing)
-      : context_(std::move(context)), defaults_(std::move(defaults)), closing_(std::move(closing)) {}
+  Ports(PortContext context, PortSettings defaults, Told told)
+      : context_(std::move(context)), defaults_(std::move(defaults)), told_(std::move(told)) {}
 
   enum class Outcome {
     kSame,        // known already, nothing changed
@@ -36,8 +37,9 @@ class Ports : public PortNames {
   };
   Outcome Put(const v1::Port& port, v1::FromPlugin& out);
   void Delete(const std::string& name);
-  // A device changed (nullptr: any may have): ports go and come with theirs.
-  void OnLink(int ifindex, const std::string* name, v1::FromPlugin& out);
+  // A device changed, or any may have: ports go and come with theirs.
+  void OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out);
+  void OnAnyLink(v1::FromPlugin& out);
 
   // From time to time: what happens to programs without word of it.
   void OnTick(v1::FromPlugin& out);
@@ -84,11 +86,12 @@ class Ports : public PortNames {
   void Open(const std::string& name, Slot& slot);
   void Close(Slot& slot, bool withdraw);
   void Look(const std::string& name, Slot& slot, v1::FromPlugin& out);
+  void Lose(const std::string& name, Slot& slot, v1::FromPlugin& out);
   void Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const;
 
   PortContext context_;
   PortSettings defaults_;
-  Closing closing_;
+  Told told_;
   Slots slots_;
   std::map<uint64_t, Slots::iterator> by_serial_;
 };

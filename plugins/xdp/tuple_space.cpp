@@ -28,7 +28,7 @@ TupleSpace::TupleSpace(Object& object, Reclaimer& reclaimer, Listener& listener,
       clock_(std::move(clock)),
       edits_(static_cast<uint32_t>(object.edits().size())),
       infos_(object.record_count()),
-      pending_in_(SLUICE_MASK_SLOTS) {}
+      pending_(SLUICE_MASK_SLOTS) {}
 
 TupleSpace::~TupleSpace() {
   if (!abandoned_) Flush();
@@ -151,7 +151,7 @@ Result<void> TupleSpace::CanEnterNow(uint32_t slot, const FlowSpec& flow) {
   const bool more_come = flow.replaces || !retiring_.empty() || reclaiming_ > 0;
   if (!HasFreeRecord() && more_come) return NotYet("A record");
   if (!order_.CanAddNow(slot, flow.priority)) return NotYet("The order of the masks");
-  auto room = subtables_.HasRoom(slot, pending_in_[slot] + 1);
+  auto room = subtables_.HasRoom(slot, pending_[slot].records.size() + 1);
   if (!room) return room.error();
   return *room ? Result<void>() : NotYet("Room under a mask");
 }
@@ -244,39 +244,32 @@ Result<FlowId> TupleSpace::Put(const FlowSpec& flow) {
   return NewFlow(*record, flow.cookie);
 }
 
-void TupleSpace::InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results) {
-  std::sort(pending.begin(), pending.end(),
-            [](const Pending& a, const Pending& b) { return std::pair(a.slot, a.index) < std::pair(b.slot, b.index); });
-  std::vector<uint32_t>& records = inserting_;
-  for (size_t from = 0; from < pending.size();) {
-    records.clear();
-    for (size_t i = from; i < pending.size() && pending[i].slot == pending[from].slot; ++i) {
-      records.push_back(pending[i].record);
-    }
-    pending_in_[pending[from].slot] = 0;
+void TupleSpace::InsertPending(std::vector<Result<FlowId>>& results) {
+  for (const uint32_t slot : pending_slots_) {
+    auto& [records, indexes] = pending_[slot];
     Error error;
-    const size_t inserted = subtables_.InsertMany(pending[from].slot, records, error);
+    const size_t inserted = subtables_.InsertMany(slot, records, error);
     for (size_t i = inserted; i < records.size(); ++i) {
       const uint32_t record = records[i];
       index_.Erase(record);
-      order_.Remove(records_[record].mask_slot, records_[record].priority);
+      order_.Remove(slot, records_[record].priority);
       --live_;
       Kill(record);
       Retire({record, kNone, false});
       FreeFlow(infos_[record].flow);
       infos_[record].flow = kNone;
-      results[pending[from + i].index] = error;
+      results[indexes[i]] = error;
     }
-    from += records.size();
+    records.clear();
+    indexes.clear();
   }
-  pending.clear();
+  pending_slots_.clear();
 }
 
 void TupleSpace::PutAll(std::span<const FlowSpec> flows, Wait wait, std::vector<Result<FlowId>>& results) {
   const Busy busy(*this);
   order_.BeginMany();
   results.clear();
-  std::vector<Pending>& pending = pending_;
   bool outranks = false;
   for (const FlowSpec& flow : flows) {
     auto prepared = Prepare(flow, wait);
@@ -285,18 +278,18 @@ void TupleSpace::PutAll(std::span<const FlowSpec> flows, Wait wait, std::vector<
       continue;
     }
     const uint32_t record = *prepared;
-    if (index_.Find(records_[record]) == KeyIndex::kNone) {
+    if (index_.FindOrInsert(record) == KeyIndex::kNone) {
       const uint32_t slot = records_[record].mask_slot;
       outranks |= order_.Add(slot, records_[record].priority);
       Revive(record);
-      index_.Insert(record);
-      pending.push_back({slot, record, results.size()});
-      ++pending_in_[slot];
+      if (pending_[slot].records.empty()) pending_slots_.push_back(slot);
+      pending_[slot].records.push_back(record);
+      pending_[slot].indexes.push_back(results.size());
       results.emplace_back(NewFlow(record, flow.cookie));
       continue;
     }
     // A match that is there already; perhaps one of those that wait here.
-    InsertPending(pending, results);
+    InsertPending(results);
     if (auto entered = Enter(record, outranks); !entered) {
       --live_;
       Kill(record);
@@ -306,7 +299,7 @@ void TupleSpace::PutAll(std::span<const FlowSpec> flows, Wait wait, std::vector<
     }
     results.emplace_back(NewFlow(record, flow.cookie));
   }
-  InsertPending(pending, results);
+  InsertPending(results);
   order_.EndMany();
   if (outranks) order_.ForgetCache();
 }

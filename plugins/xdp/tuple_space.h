@@ -74,10 +74,10 @@ class TupleSpace final : public FlowTable {
     uint32_t flow;  // kNone: it never came into being
     bool last;      // the flow is deleted
   };
+  // What PutAll has yet to insert under one mask.
   struct Pending {
-    uint32_t slot;
-    uint32_t record;
-    size_t index;  // in PutMany's result
+    std::vector<uint32_t> records;
+    std::vector<size_t> indexes;  // of each, in PutAll's results
   };
   // While one is there, OnReclaimed is not called: the listener must not see a table in the midst of a change.
   class Busy {
@@ -107,7 +107,7 @@ class TupleSpace final : public FlowTable {
   void PutAll(std::span<const FlowSpec> flows, Wait wait, std::vector<Result<FlowId>>& results);
   void ReplaceInTwo(uint32_t record);
   void BringBack();
-  void InsertPending(std::vector<Pending>& pending, std::vector<Result<FlowId>>& results);
+  void InsertPending(std::vector<Result<FlowId>>& results);
   FlowId NewFlow(uint32_t record, uint64_t cookie);
   void FreeFlow(uint32_t id);
   void Retire(Retired retired);
@@ -147,9 +147,8 @@ class TupleSpace final : public FlowTable {
   int busy_ = 0;
   std::vector<uint32_t> stranded_;  // heads of chains that there was no memory for
   std::vector<uint32_t> chain_;
-  std::vector<Pending> pending_;  // PutAll's, kept for its memory; the same for the next
-  std::vector<uint32_t> inserting_;
-  std::vector<uint32_t> pending_in_;  // by slot: records of PutAll not inserted yet
+  std::vector<Pending> pending_;         // by slot
+  std::vector<uint32_t> pending_slots_;  // that have something in pending_
   std::shared_ptr<int> alive_ = std::make_shared<int>();
 };
 

@@ -36,6 +36,15 @@ struct RateOptions {
 };
 void Rate(const RateOptions& options);
 
+// The core over ipc: flows through it into XDP, its memory, snapshots while flows change, events to a monitor.
+struct BusOptions {
+  unsigned rounds = 3;
+  uint32_t flows = 1000000;
+  uint32_t changes = 50000;  // a second, during snapshots
+  uint32_t events = 200000;  // a sample
+};
+void BusBench(const BusOptions& options);
+
 // Packets without a flow, up to a controller and out by its answer.
 struct UpcallOptions {
   unsigned rounds = 5;

@@ -30,6 +30,13 @@ int Run(int argc, char** argv) {
   CLI::App* rate_command = app.add_subcommand("rate", "flows a second from a publisher to the device");
   rate_command->add_option("--flows", rate.flows)->check(CLI::Range(1, 60000))->capture_default_str();
   rate_command->add_option("--masks", rate.masks)->check(CLI::Range(1, 128))->capture_default_str();
+  BusOptions bus;
+  CLI::App* bus_command =
+      app.add_subcommand("bus", "the core: flows through it, memory, snapshots, events to a monitor");
+  bus_command->add_option("--rounds", bus.rounds)->capture_default_str();
+  bus_command->add_option("--flows", bus.flows)->check(CLI::Range(1000, 1048576))->capture_default_str();
+  bus_command->add_option("--changes", bus.changes, "a second, during snapshots")->capture_default_str();
+  bus_command->add_option("--events", bus.events, "a sample")->check(CLI::Range(1000, 1048576))->capture_default_str();
   UpcallOptions upcall;
   CLI::App* upcall_command = app.add_subcommand("upcall", "packets a second up to a controller and out by its answer");
   upcall_command->add_option("--rounds", upcall.rounds)->capture_default_str();
@@ -52,6 +59,7 @@ int Run(int argc, char** argv) {
   // Before forward, which leaves this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
+  if (all || bus_command->parsed()) BusBench(bus);
   if (all || upcall_command->parsed()) Upcall(upcall);
   if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);

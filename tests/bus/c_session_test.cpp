@@ -235,6 +235,18 @@ TEST_F(CSessionTest, AnotherInstanceReplacesTheOldOne) {
   EXPECT_EQ(counted_[std::pair(uint8_t{5}, uint64_t{1})], 1U);
 }
 
+TEST_F(CSessionTest, WhatARefusedFlowCountedBeforeIsTold) {
+  Start(All());
+  v1::ToPlugin batch;
+  PutFlow(batch, 5, 1);
+  Answer(batch);
+  recorder_.answer = SLUICE_REFUSED;
+  v1::ToPlugin again;
+  PutFlow(again, 5, 1);
+  Answer(again);
+  EXPECT_EQ(counted_[std::pair(uint8_t{5}, uint64_t{1})], 2U);
+}
+
 TEST_F(CSessionTest, AResyncWithdrawsWhatIsNotPutAgain) {
   Start(All());
   v1::ToPlugin batch;

@@ -40,7 +40,10 @@ class Probe : public PluginSession::Handler {
     eventfd_read(readable, &count);
     out.add_upcalls()->set_length(static_cast<uint32_t>(count));
   }
-  void OnWake(v1::FromPlugin& out) override { out.add_verdicts()->set_detail("woken"); }
+  void OnWake(v1::FromPlugin& out) override {
+    if (PluginSession* session = is_busy_when_woken) session->Busy(1'234);
+    out.add_verdicts()->set_detail("woken");
+  }
   void OnStop(bool keep, v1::FromPlugin& last) override {
     last.add_stats()->set_packets(keep ? 1 : 2);
     if (PluginSession* session = wakes_at_stop) session->Wake();
@@ -48,6 +51,7 @@ class Probe : public PluginSession::Handler {
   void OnResync() override { ++resyncs; }
 
   std::atomic<PluginSession*> wakes_at_stop = nullptr;
+  std::atomic<PluginSession*> is_busy_when_woken = nullptr;
   bool throw_in_batch = false;
   int fd = -1;
   std::atomic<bool> signals_blocked = false;
@@ -238,6 +242,62 @@ TEST_F(PluginSessionTest, IsResyncedByItsOwnCoreWithoutHello) {
   EXPECT_EQ(NextAnswer().ack(), 2U);
   EXPECT_EQ(probe_.resyncs, 1);
   EXPECT_TRUE(probe_.synced);
+}
+
+TEST_F(PluginSessionTest, SaysHelloWhenItIsAsked) {
+  Start();
+  path_.Send(Batch(1, 1));
+  EXPECT_EQ(NextAnswer().ack(), 1U);
+  auto who = Batch(0, 0);
+  who.set_introduce(true);
+  path_.Send(who);
+  EXPECT_EQ(NextAnswer().hello().token(), "secret");
+  EXPECT_EQ(probe_.resyncs, 0);  // the core will say that it starts over
+  auto other = Batch(0, 0, "e2");
+  other.set_introduce(true);
+  path_.Send(other);
+  EXPECT_EQ(NextAnswer().hello().token(), "secret");  // once
+  path_.Send(Batch(1, 1, "e2"));
+  EXPECT_EQ(NextAnswer().ack(), 1U);
+  EXPECT_EQ(probe_.resyncs, 1);
+}
+
+TEST_F(PluginSessionTest, SaysHelloAgainWhenABatchIsMissing) {
+  Start();
+  path_.Send(Batch(7, 1));
+  EXPECT_EQ(NextAnswer().ack(), 7U);
+  path_.Send(Batch(8, 1));
+  EXPECT_EQ(NextAnswer().ack(), 8U);
+  path_.Send(Batch(10, 1));
+  EXPECT_EQ(NextAnswer().hello().token(), "secret");
+  EXPECT_EQ(NextAnswer().ack(), 10U);
+  // A resync makes up for whatever was lost before it.
+  auto again = Batch(13, 1);
+  again.set_resync(true);
+  path_.Send(again);
+  EXPECT_EQ(NextAnswer().ack(), 13U);
+  EXPECT_EQ(probe_.resyncs, 1);
+}
+
+TEST_F(PluginSessionTest, AsksForTimeBeforeItTouchesDevices) {
+  Start();
+  const auto asked_ms = [&] {
+    for (;;) {
+      const auto message = path_.NextOfAnyKind();
+      if (!message || message->ack() != 0) return 0U;
+      if (message->busy_ms() != 0) return message->busy_ms();
+    }
+  };
+  path_.Send(Batch(1, 1));
+  EXPECT_EQ(asked_ms(), 0U);
+  auto port = Batch(2, 1);
+  port.mutable_changes(0)->mutable_port_put()->set_name("p0");
+  path_.Send(port);
+  EXPECT_EQ(asked_ms(), 5'000U);
+  EXPECT_EQ(NextAnswer().ack(), 2U);
+  probe_.is_busy_when_woken = session_.get();
+  session_->Wake();
+  EXPECT_EQ(asked_ms(), 1'234U);
 }
 
 TEST(PluginSession, RefusesWhatIsNoEndpoint) {

@@ -130,6 +130,8 @@ TEST_F(PublisherTest, CollectsAndKeepsTheOrder) {
   EXPECT_EQ(packets.packets(1).in_port(), "p1");
   EXPECT_EQ(packets.publisher(), "test");
   EXPECT_EQ(packets.publisher_seq(), 6U);
+  EXPECT_EQ(packets.publisher_records(), 6U);  // four flows, a key, a flush
+  EXPECT_NE(packets.publisher_run(), 0U);
   const auto rest = Published<v1::PacketOuts>(core, "packet.outs");
   ASSERT_EQ(rest.packets_size(), 1);
   EXPECT_EQ(rest.packets(0).in_port(), "p2");
@@ -137,6 +139,7 @@ TEST_F(PublisherTest, CollectsAndKeepsTheOrder) {
   EXPECT_EQ(publisher.counters().messages, 8U);
   EXPECT_EQ(publisher.counters().flows, 6U);
   EXPECT_EQ(publisher.counters().packets, 3U);
+  EXPECT_EQ(publisher.counters().flushes, 1U);
 }
 
 TEST_F(PublisherTest, AFullQueueIsAnErrorAndLosesNothing) {
@@ -167,6 +170,85 @@ TEST_F(PublisherTest, AFullQueueIsAnErrorAndLosesNothing) {
     }
     return received == taken;
   }));
+}
+
+TEST_F(PublisherTest, AnotherDaemonSeesAnotherRunFromItsBeginning) {
+  auto publisher = Connect();
+  uint64_t run = 0;
+  {
+    FakeCore core(dir_.path());
+    ASSERT_TRUE(publisher.DeleteAll());
+    ASSERT_TRUE(publisher.DeleteAll());
+    run = Published<v1::FlowFlush>(core, "flow.flush").publisher_run();
+    EXPECT_EQ(Published<v1::FlowFlush>(core, "flow.flush").publisher_seq(), 2U);
+  }
+  FakeCore core(dir_.path(), "e2");
+  // What is sent before the subscription shows is of the old run still.
+  v1::FlowFlush flush;
+  ASSERT_TRUE(test::Eventually([&] {
+    EXPECT_TRUE(publisher.DeleteAll());
+    flush = Published<v1::FlowFlush>(core, "flow.flush");
+    return flush.publisher_run() != run;
+  }));
+  EXPECT_EQ(flush.publisher_seq(), 1U);
+  EXPECT_EQ(flush.publisher_records(), 0U);
+  ASSERT_TRUE(publisher.DeleteAll());
+  const auto second = Published<v1::FlowFlush>(core, "flow.flush");
+  EXPECT_EQ(second.publisher_seq(), 2U);
+  EXPECT_EQ(second.publisher_records(), 1U);
+  EXPECT_EQ(second.publisher_run(), flush.publisher_run());
+}
+
+TEST_F(PublisherTest, SettlesWhenTheDaemonHasHadTheLastWord) {
+  FakeCore core(dir_.path());
+  Publisher::Settings settings;
+  settings.control = core.endpoints().control;
+  auto publisher = Connect(settings);
+  int asked = 0;
+  core.SetHandler([&](const v1::Request& request) {
+    v1::Reply reply = core.Yes();
+    EXPECT_EQ(request.publisher_get().name(), "test");
+    EXPECT_NE(request.publisher_get().run(), 0U);
+    if (++asked == 1) {
+      reply.set_ok(false);
+      reply.set_reason("no_such_publisher");
+      return reply;
+    }
+    v1::Publisher& told = *reply.add_publishers();
+    told.set_accepted(1);
+    told.set_refused(1);
+    if (asked > 3) told.set_dropped(1);
+    return reply;
+  });
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(publisher.Put(FlowTo("p1")));
+  const auto account = publisher.Settle(test::kPatience);
+  ASSERT_TRUE(account) << account.error().detail;
+  EXPECT_EQ(asked, 4);
+  EXPECT_EQ(account->sent, 3U);
+  EXPECT_EQ(account->accepted, 1U);
+  EXPECT_EQ(account->refused, 1U);
+  EXPECT_EQ(account->dropped, 1U);
+  EXPECT_EQ(account->under_way, 0U);
+  EXPECT_EQ(Published<v1::FlowPut>(core, "flow.put").flows_size(), 3);
+  const auto last_word = Published<v1::FlowPut>(core, "flow.put");
+  EXPECT_EQ(last_word.flows_size(), 0);
+  EXPECT_EQ(last_word.publisher_seq(), 2U);
+  EXPECT_EQ(last_word.publisher_records(), 3U);
+  // Time is up: what is not known is said to be under way.
+  asked = 1;
+  ASSERT_TRUE(publisher.DeleteAll());
+  core.SetHandler([&](const v1::Request&) { return core.Yes(); });
+  const auto unknown = publisher.Settle(std::chrono::milliseconds(20));
+  ASSERT_TRUE(unknown) << unknown.error().detail;
+  EXPECT_EQ(unknown->under_way, 4U);
+}
+
+TEST_F(PublisherTest, SettlingNeedsTheControlEndpoint) {
+  FakeCore core(dir_.path());
+  auto publisher = Connect();
+  const auto account = publisher.Settle();
+  ASSERT_FALSE(account);
+  EXPECT_EQ(account.error().reason, "bad_endpoint");
 }
 
 TEST_F(PublisherTest, WhatIsCollectedIsSentAtTheEnd) {

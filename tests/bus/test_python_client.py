@@ -151,8 +151,32 @@ class PythonClient(unittest.TestCase):
         for number in range(10):
             with sluice.Client(self.run_dir, timeout=20, name="me") as client:
                 client.publish("flow.flush", port=f"p{number}")
-            expected = {"port": f"p{number}", "publisher": "me", "publisher_seq": 1}
-            self.assertEqual(self.core.next_published(), ("flow.flush", expected))
+            topic, body = self.core.next_published()
+            self.assertGreater(body.pop("publisher_run"), 0)
+            expected = {"port": f"p{number}", "publisher": "me", "publisher_seq": 1, "publisher_records": 0}
+            self.assertEqual((topic, body), ("flow.flush", expected))
+
+    def test_it_settles_when_the_daemon_has_had_the_last_word(self):
+        told = {"accepted": "1", "refused": "1"}
+
+        def answer(body):
+            self.assertEqual(body["name"], "me")
+            asked.append(body["run"])
+            if len(asked) == 3:
+                told["dropped"] = "2"
+            return {"publishers": [told]} if len(asked) > 1 else {"ok": False, "reason": "no_such_publisher"}
+        asked = []
+        self.core.answers["publisher_get"] = answer
+        with sluice.Client(self.run_dir, timeout=20, name="me") as client:
+            client.publish("flow.put", flows=[{"match": "a"}, {"match": "b"}])
+            client.publish("flow.flush")
+            client.publish("packet.out", in_port="p0")
+            self.assertEqual(client.settle(timeout=20),
+                             {"sent": 4, "accepted": 1, "refused": 1, "dropped": 2, "under_way": 0})
+        messages = [self.core.next_published()[1] for _ in range(4)]
+        self.assertEqual([(m["publisher_seq"], m["publisher_records"]) for m in messages],
+                         [(1, 0), (2, 2), (3, 3), (4, 4)])
+        self.assertEqual({m["publisher_run"] for m in messages}, set(asked))
 
     def test_events_and_their_gaps(self):
         events = self.client.events("flow.", timeout=20)

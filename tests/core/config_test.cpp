@@ -37,6 +37,7 @@ control = "ipc:///tmp/c"
 [[plugin]]
 name = "xdp"
 isolation = "process"
+orphan = "keep"
 options = { a = "b", n = 5, t = true }
 [[port]]
 name = "p0"
@@ -55,6 +56,7 @@ plugin = "rte_flow"
   EXPECT_EQ(config.endpoints.control, "ipc:///tmp/c");
   ASSERT_EQ(config.plugins.size(), 1U);
   EXPECT_TRUE(config.plugins[0].process);
+  EXPECT_TRUE(config.plugins[0].keep_orphaned);
   EXPECT_EQ(config.plugins[0].options.at("n"), "5");
   EXPECT_EQ(config.plugins[0].options.at("t"), "true");
   ASSERT_EQ(config.ports.size(), 2U);
@@ -74,6 +76,10 @@ TEST(ConfigTest, ErrorsNameFileLineAndColumn) {
   EXPECT_TRUE(ErrorOf("[plugin]\nname = \"x\"\n").starts_with("f.toml:1:1: write [[plugin]]"));
   EXPECT_TRUE(ErrorOf("[[plugin]]\nisolation = \"thread\"\n").starts_with("f.toml:1:1: this [[plugin]] has no name"));
   EXPECT_TRUE(ErrorOf("[[plugin]]\nname = \"x\"\nisolation = \"vm\"\n").starts_with("f.toml:3:13: plugin.isolation"));
+  EXPECT_EQ(ErrorOf("[[plugin]]\nname = \"x\"\norphan = \"sell\"\n"),
+            "f.toml:3:10: plugin.orphan is \"sell\"; it can be \"withdraw\" or \"keep\"");
+  EXPECT_EQ(ErrorOf("[[plugin]]\nname = \"x\"\norphan = \"keep\"\n"),
+            "f.toml:3:10: plugin.orphan is \"keep\", which only a plugin with isolation \"process\" can");
   EXPECT_TRUE(ErrorOf("log_level = \"loud\"\n").starts_with("f.toml:1:13: the log level is 'loud'"));
   EXPECT_TRUE(ErrorOf("[endpoints]\ncontrol = \"tcp://*:1\"\n").starts_with("f.toml:2:11: endpoints.control"));
   EXPECT_TRUE(ErrorOf("[[port]]\nname = \"p\"\noptions = { m = [1] }\n").starts_with("f.toml:3:17: port.options.m"));

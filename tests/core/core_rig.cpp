@@ -32,6 +32,10 @@ Result<std::unique_ptr<PluginRun>> FakeLauncher::Launch(const PluginSpec& spec, 
   return std::unique_ptr<PluginRun>(std::make_unique<FakeRun>(launched.back()));
 }
 
+Result<std::unique_ptr<PluginRun>> FakeLauncher::Adopt(const Orphan& orphan, RunEvents events) {
+  return Launch(orphan.spec, orphan.token, std::move(events));
+}
+
 CoreSettings CoreRig::Settings() {
   CoreSettings settings;
   settings.node = "n";
@@ -50,9 +54,10 @@ CoreRig::CoreRig(CoreSettings settings) {
                     },
                 .to_plugin =
                     [this](const std::string& identity, const v1::ToPlugin& message) {
-                      to_plugins[identity].push_back(message);
-                      return true;
-                    }};
+                      if (plugins_reachable) to_plugins[identity].push_back(message);
+                      return plugins_reachable;
+                    },
+                .connections = {}};
   core = std::make_unique<Core>(std::move(settings), std::move(outlet), launcher, PluginPaths({FIXTURES}),
                                 [this] { return now_ns; });
   core->OnSubscription("flow.", true);

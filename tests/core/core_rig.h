@@ -25,6 +25,7 @@ class FakeLauncher : public Launcher {
   };
   Result<std::unique_ptr<PluginRun>> Launch(const PluginSpec& spec, const std::string& token,
                                             RunEvents events) override;
+  Result<std::unique_ptr<PluginRun>> Adopt(const Orphan& orphan, RunEvents events) override;
   Launched& last() { return *launched.back(); }
   std::vector<std::shared_ptr<Launched>> launched;
 };
@@ -63,6 +64,7 @@ class CoreRig {
   std::deque<v1::Event> events;
   std::map<std::string, std::deque<v1::ToPlugin>> to_plugins;
   std::vector<v1::Reply> late_replies;
+  bool plugins_reachable = true;
   std::unique_ptr<Core> core;
 };
 

@@ -137,33 +137,160 @@ TEST_F(CoreTest, IngressRefusalsAreToldOnceASecond) {
   EXPECT_EQ(told[0].refused().refused(1).reason(), "bad_payload");
 }
 
-TEST_F(CoreTest, PublishersAreAccountedForAndBounded) {
-  CoreSettings settings = Settings();
-  settings.publishers = 2;
-  CoreRig rig(settings);
-  const auto publish = [&](const std::string& name, uint64_t seq) {
-    v1::FlowPut put;
-    put.add_flows()->set_match("eth_type(0x0800)");
-    put.set_publisher(name);
-    put.set_publisher_seq(seq);
-    rig.core->OnIngress("flow.put", Encode(put));
+TEST_F(CoreTest, RecordsOfAPublisherAreAccountedForExactly) {
+  core->OnSubscription("publisher.", true);
+  uint64_t seq = 0;
+  uint64_t records = 0;
+  const auto send = [&](std::string_view topic, auto message, uint64_t count, bool arrives = true) {
+    message.set_publisher("a");
+    message.set_publisher_run(3);
+    message.set_publisher_seq(++seq);
+    message.set_publisher_records(records);
+    records += count;
+    if (arrives) core->OnIngress(topic, Encode(message));
   };
-  publish("a", 1);
-  publish("a", 2);
-  publish("a", 5);
-  publish("b", 1);
+  v1::FlowPut put;
+  for (const char* match : {"eth_type(0x0800)", "nonsense", "eth_type(0x0806)"}) put.add_flows()->set_match(match);
+  send("flow.put", put, 3);
+  v1::FlowDel del;
+  del.add_flows()->set_match("eth_type(0x0800)");
+  del.add_flows()->set_match("eth_type(0x0801)");
+  send("flow.del", del, 2);
+  send("flow.put", put, 3, false);
+  send("flow.flush", v1::FlowFlush(), 1);
+  v1::FlowFlush nowhere;
+  nowhere.set_port("p77");
+  send("flow.flush", nowhere, 1);
+  v1::PacketOuts packets;
+  packets.add_packets()->set_in_port("p77");
+  send("packet.outs", packets, 1);
+  send("packet.out", v1::PacketOut(), 1, false);
+  // One that cannot be read has no publisher, but is missing.
+  core->OnIngress("flow.put", "\xff");
+  ++seq;
+  records += 5;
+  send("flow.put", v1::FlowPut(), 0);
+
+  v1::Request request;
+  request.mutable_publisher_get()->set_name("a");
+  v1::Reply reply = Ask(request);
+  ASSERT_EQ(reply.publishers_size(), 1);
+  const v1::Publisher& told = reply.publishers(0);
+  EXPECT_EQ(told.sent(), records);
+  EXPECT_EQ(told.accepted(), 4U);  // two flows, a key, a flush
+  EXPECT_EQ(told.refused(), 4U);
+  EXPECT_EQ(told.dropped(), 9U);
+  EXPECT_EQ(told.missed(), 3U);
+  EXPECT_EQ(told.seq(), seq);
+  request.mutable_publisher_get()->set_run(3);
+  EXPECT_EQ(Ask(request).publishers(0).sent(), records);
+  request.mutable_publisher_get()->set_run(4);
+  reply = Ask(request);
+  EXPECT_EQ(reply.reason(), "no_such_publisher");
+  EXPECT_EQ(reply.detail(), "nothing has come from a publisher 'a' with a run 4");
+  EXPECT_EQ(reply.publishers_size(), 0);
+
+  std::vector<v1::Event> gaps;
+  for (v1::Event& event : Events()) {
+    if (event.topic() == "publisher.gap") gaps.push_back(std::move(event));
+  }
+  ASSERT_EQ(gaps.size(), 1U);
+  EXPECT_EQ(gaps[0].gap().messages(), 3U);
+  EXPECT_EQ(gaps[0].gap().records(), 9U);
+  EXPECT_EQ(gaps[0].gap().publisher().sent(), records);
+}
+
+TEST_F(CoreTest, StatusTellsWhatWaitsAndWhatWasLost) {
+  CoreSettings settings = Settings();
+  settings.socket_queues = {{"ingress", 77}};
+  settings.feed.packets = 1;
+  CoreRig rig(settings);
+  rig.LoadPlugin("session");
+  rig.AddPort("p0", "session");
+  rig.Batches("session");
+  v1::PacketOuts packets;
+  for (int i = 0; i < 3; ++i) {
+    packets.add_packets()->set_in_port("p0");
+    packets.mutable_packets(i)->set_data(std::string(60, 'x'));
+  }
+  rig.core->OnIngress("packet.outs", Encode(packets));
+  v1::FromPlugin report;
+  report.add_ports()->set_name("p0");
+  report.mutable_ports(0)->set_state("up");
+  (*report.mutable_ports(0)->mutable_counters())["upcall_dropped"] = 5;
+  rig.core->OnPlugin("session", Encode(report));
   v1::Request request;
   request.mutable_status();
-  v1::Reply reply = rig.Ask(request);
-  ASSERT_EQ(reply.status().publishers_size(), 2);
-  EXPECT_EQ(reply.status().publishers(1).name(), "a");
-  EXPECT_EQ(reply.status().publishers(1).messages(), 3U);
-  EXPECT_EQ(reply.status().publishers(1).missed(), 2U);
-  EXPECT_EQ(reply.status().publishers(1).accepted(), 3U);
-  publish("c", 1);
-  reply = rig.Ask(request);
-  EXPECT_EQ(reply.status().publishers_size(), 2);
-  EXPECT_EQ(reply.status().counters().at("publishers_forgotten"), 1U);
+  v1::Reply reply;
+  rig.core->OnRequest(request, [&](v1::Reply answer) { reply = std::move(answer); });
+  std::map<std::string, std::pair<std::string, uint64_t>> queues;
+  for (const v1::Queue& queue : reply.status().queues()) {
+    queues[queue.name()] = {queue.has_depth() ? std::to_string(queue.depth()) : "-", queue.limit()};
+  }
+  using Queue = std::pair<std::string, uint64_t>;
+  EXPECT_EQ(queues.at("socket.ingress"), Queue("-", 77));
+  EXPECT_EQ(queues.at("plugin.session.packets"), Queue("1", 1));
+  EXPECT_EQ(queues.at("plugin.session.packet_bytes"), Queue("60", uint64_t{64} << 20));
+  EXPECT_EQ(queues.at("plugin.session.batches"), Queue("0", 8));
+  EXPECT_EQ(queues.at("snapshots"), Queue("0", 16));
+  const auto& drops = reply.status().drops();
+  EXPECT_EQ(drops.at("plugins.packets"), 2U);
+  EXPECT_EQ(drops.at("ports.upcalls"), 5U);
+  EXPECT_EQ(drops.at("ingress.records"), 0U);
+  // What waits for a plugin that goes is lost.
+  v1::FromPlugin bye;
+  bye.set_bye(true);
+  rig.core->OnPlugin("session", Encode(bye));
+  EXPECT_EQ(rig.Ask(request).status().drops().at("plugins.packets"), 3U);
+}
+
+TEST_F(CoreTest, StatusHasRatesOfTheLastSeconds) {
+  v1::Request request;
+  request.mutable_status();
+  for (int second = 0; second < 30; ++second) {
+    v1::FlowPut put;
+    for (int i = 0; i < 50; ++i) put.add_flows()->set_match("eth_type(" + std::to_string(second * 50 + i + 2000) + ")");
+    core->OnIngress("flow.put", Encode(put));
+    Pass(1'000);
+  }
+  auto rates = Ask(request).status().rates();
+  EXPECT_EQ(rates.at("records"), 50U);
+  EXPECT_EQ(rates.at("events_sent"), 50U);
+  EXPECT_NEAR(static_cast<double>(rates.at("events")), 51, 1);  // the heartbeat, which nobody hears
+  for (int second = 0; second < 5; ++second) Pass(1'000);
+  EXPECT_EQ(Ask(request).status().rates().at("records"), 22U);  // four of nine
+  for (int second = 0; second < 6; ++second) Pass(1'000);
+  EXPECT_EQ(Ask(request).status().rates().at("records"), 0U);
+}
+
+TEST_F(CoreTest, ASlowWalkDoesNotHoldDeletedFlowsWithoutEnd) {
+  CoreSettings settings = Settings();
+  settings.snapshots.held = 100;
+  CoreRig rig(settings);
+  for (int i = 0; i < 10; ++i) rig.Put("eth_type(" + std::to_string(2000 + i) + ")");
+  v1::Request walk;
+  walk.mutable_snapshot()->set_limit(1);
+  v1::Reply chunk = rig.Ask(walk);
+  v1::Request status;
+  status.mutable_status();
+  const auto tombstones = [&] { return rig.Ask(status).status().counters().at("tombstones"); };
+  for (int i = 0; i < 300; ++i) {
+    const std::string ufid = rig.Put("eth_type(" + std::to_string(3000 + i) + ")").ufids(0);
+    v1::Request del;
+    del.mutable_flow_del()->add_flows()->set_ufid(ufid);
+    rig.Ask(del);
+    if (i == 50) {
+      EXPECT_EQ(tombstones(), 51U);  // what it has yet to be told of
+    }
+    if (i % 50 != 0) continue;
+    rig.Pass(1'000);
+    walk.mutable_snapshot()->set_after(chunk.cursor());
+    const v1::Reply next = rig.Ask(walk);
+    if (next.ok()) chunk = next;
+  }
+  EXPECT_LE(tombstones(), 100U);
+  walk.mutable_snapshot()->set_after(chunk.cursor());
+  EXPECT_EQ(rig.Ask(walk).reason(), "snapshot_expired");
 }
 
 TEST_F(CoreTest, APortThatFailsIsRefusedAndGone) {
@@ -424,7 +551,17 @@ TEST_F(CoreTest, ReloadKeepsAndLoadsTheSameAgain) {
   EXPECT_NE(launcher.launched[0]->token, launcher.launched[1]->token);
   EXPECT_TRUE(late_replies.empty());
   launcher.last().events.started("2");
+  to_plugins.clear();
   SayHello("session", launcher.last().token);
+  EXPECT_TRUE(late_replies.empty());  // it has not taken anything yet
+  Batches("session");                 // ports
+  v1::FromPlugin up;
+  for (const char* port : {"p0", "p1"}) {
+    up.add_ports()->set_name(port);
+    up.mutable_ports(up.ports_size() - 1)->set_state("up");
+  }
+  Say("session", up);
+  Batches("session");
   ASSERT_EQ(late_replies.size(), 1U);
   EXPECT_TRUE(late_replies[0].ok());
   EXPECT_EQ(late_replies[0].plugins(0).version(), "2");
@@ -482,9 +619,9 @@ TEST_F(CoreTest, ASilentPluginIsToldAndMayComeBack) {
 TEST_F(CoreTest, APluginIsNotBlamedForALoopThatDidNotListen) {
   now_ns += 10'000'000'000;
   EXPECT_TRUE(Topics().empty());
-  Pass(2'900);
+  Pass(600);
   EXPECT_TRUE(Topics().empty());
-  Pass(1'000);
+  Pass(400);
   EXPECT_EQ(Topics(), Told{"plugin.fail"});
 }
 
@@ -532,6 +669,9 @@ TEST_F(CoreTest, StrangersAreToldToGo) {
   v1::FromPlugin stats;
   stats.add_stats();
   Say("nobody", stats);
+  ASSERT_EQ(to_plugins["nobody"].size(), 1U);
+  EXPECT_TRUE(to_plugins["nobody"].front().introduce());
+  EXPECT_FALSE(to_plugins["nobody"].front().stop());
   EXPECT_EQ(core->counters().Of("plugin_strangers"), 2U);
   core->OnPlugin("session", "\xff\xff");
   EXPECT_EQ(core->counters().Of("plugin_messages_bad"), 1U);

@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <fstream>
 #include <sstream>
+#include <thread>
 
 #include "daemon_rig.h"
 #include "support/temp_dir.h"
@@ -169,6 +170,18 @@ TEST(DaemonPluginsTest, ThePluginHostEndsWithItsDaemon) {
   Daemon daemon({});
   EXPECT_TRUE(Accepts(daemon, Load("session", "process")));
   const int pid = PluginOf(daemon, "session")["pid"];
+  daemon.process().Signal(SIGKILL);
+  EXPECT_TRUE(daemon.process().Wait().has_value());
+  EXPECT_TRUE(Eventually([&] { return kill(pid, 0) == -1; }));
+}
+
+TEST(DaemonPluginsTest, AHostWhosePluginHangsInStartEndsWithItsDaemon) {
+  const sluice::test::TempDir dir;
+  Daemon daemon({"--config", dir.Write("c.toml", "[[plugin]]\nname = \"" + std::string(FIXTURES) +
+                                                     "/hangs_in_start.so\"\nisolation = \"process\"\n")});
+  const int pid = PluginOf(daemon, "hangs_in_start")["pid"];
+  ASSERT_GT(pid, 0);
+  std::this_thread::sleep_for(std::chrono::milliseconds(300));  // it has nothing to say from within start()
   daemon.process().Signal(SIGKILL);
   EXPECT_TRUE(daemon.process().Wait().has_value());
   EXPECT_TRUE(Eventually([&] { return kill(pid, 0) == -1; }));

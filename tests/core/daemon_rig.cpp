@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <fstream>
 #include <stdexcept>
 #include <thread>
 
@@ -71,6 +72,54 @@ Shouter::Shouter(const Daemon& daemon) : socket_(context_, zmq::socket_type::xpu
 void Shouter::Say(const std::string& topic, const std::string& payload) {
   socket_.send(zmq::buffer(topic), zmq::send_flags::sndmore);
   socket_.send(zmq::buffer(payload), zmq::send_flags::none);
+}
+
+Flooder::Flooder(const Daemon& daemon, std::string name, int queue)
+    : name_(std::move(name)), socket_(context_, zmq::socket_type::pub) {
+  socket_.set(zmq::sockopt::sndhwm, queue);
+  socket_.set(zmq::sockopt::linger, 0);
+  socket_.connect("ipc://" + daemon.run_dir() + "/ingress");
+}
+
+void Flooder::Send(const std::string& payload, uint64_t records) {
+  // Parts of a protobuf message may stand one after another.
+  v1::FlowPut origin;
+  origin.set_publisher(name_);
+  origin.set_publisher_run(77);
+  origin.set_publisher_seq(++messages_);
+  origin.set_publisher_records(records_);
+  records_ += records;
+  socket_.send(zmq::str_buffer("flow.put"), zmq::send_flags::sndmore);
+  socket_.send(zmq::buffer(payload + origin.SerializeAsString()), zmq::send_flags::none);
+}
+
+bool Flooder::Conclude(const Daemon& daemon) {
+  return Eventually([&] {
+    if (PublisherOf(daemon, name_).seq() == messages_) return true;
+    Send("", 0);
+    return false;
+  });
+}
+
+v1::Publisher PublisherOf(const Daemon& daemon, const std::string& name) {
+  v1::Request request;
+  request.mutable_publisher_get()->set_name(name);
+  const v1::Reply reply = daemon.Ask(request);
+  return reply.publishers_size() == 0 ? v1::Publisher() : reply.publishers(0);
+}
+
+v1::Status StatusOf(const Daemon& daemon) {
+  v1::Request request;
+  request.mutable_status();
+  return daemon.Ask(request).status();
+}
+
+uint64_t ResidentKiB(const Daemon& daemon) {
+  std::ifstream status("/proc/" + std::to_string(daemon.pid()) + "/status");
+  for (std::string line; std::getline(status, line);) {
+    if (line.starts_with("VmRSS:")) return std::stoull(line.substr(line.find_first_of("0123456789")));
+  }
+  throw std::runtime_error("no VmRSS");
 }
 
 json AskJson(const Daemon& daemon, const json& request) {

@@ -9,6 +9,7 @@
 #include <vector>
 #include <zmq.hpp>
 
+#include "sluice/sluice.pb.h"
 #include "support/daemon.h"
 
 namespace sluice::core::test {
@@ -45,6 +46,33 @@ class Shouter {
   zmq::context_t context_;
   zmq::socket_t socket_;
 };
+
+// A publisher in any language, as simple as can be: a PUB that drops what it has no room for, without a word, and
+// counts what it sends. Nothing in it knows the core.
+class Flooder {
+ public:
+  // `queue`: messages that wait on this side.
+  Flooder(const Daemon& daemon, std::string name, int queue);
+  // A message of so many records; `payload`: a FlowPut without what is said of the publisher.
+  void Send(const std::string& payload, uint64_t records);
+  // Says how much it has sent, until that has come; true if it did.
+  bool Conclude(const Daemon& daemon);
+  [[nodiscard]] uint64_t records() const { return records_; }
+  [[nodiscard]] uint64_t messages() const { return messages_; }
+
+ private:
+  const std::string name_;
+  uint64_t messages_ = 0;
+  uint64_t records_ = 0;
+  zmq::context_t context_;
+  zmq::socket_t socket_;
+};
+
+// What the daemon knows of a publisher; its fields are 0 where it knows nothing.
+v1::Publisher PublisherOf(const Daemon& daemon, const std::string& name);
+v1::Status StatusOf(const Daemon& daemon);
+// Memory that the daemon holds, in KiB.
+uint64_t ResidentKiB(const Daemon& daemon);
 
 // REQ and JSON, as a ten-line script would.
 json AskJson(const Daemon& daemon, const json& request);

@@ -221,6 +221,19 @@ TEST(EventText, IsOneLine) {
   refusal.set_detail("no field foo");
   EXPECT_EQ(EventText(event), "22:13:20.123456 #42 refused of-ctl flow.put 2 refused; bad_match: no field foo");
 
+  event = Event("publisher.gap");
+  event.mutable_gap()->set_messages(2);
+  event.mutable_gap()->set_records(9);
+  event.mutable_gap()->mutable_publisher()->set_name("of-ctl");
+  event.mutable_gap()->mutable_publisher()->set_sent(20);
+  event.mutable_gap()->mutable_publisher()->set_accepted(10);
+  event.mutable_gap()->mutable_publisher()->set_refused(1);
+  event.mutable_gap()->mutable_publisher()->set_dropped(9);
+  EXPECT_EQ(EventText(event),
+            "22:13:20.123456 #42 publisher.gap of-ctl: 2 messages with 9 records never came; in all 20 sent, 10 "
+            "accepted, 1 refused, 9 dropped");
+  EXPECT_EQ(EventJson("n", "e", event)["gap"]["publisher"]["dropped"], 9);
+
   event = Event("heartbeat");
   event.mutable_heartbeat()->set_seq(41);
   EXPECT_EQ(EventText(event), "22:13:20.123456 #42 heartbeat newest #41");

@@ -67,7 +67,23 @@ v1::Status Status() {
   v1::Publisher& publisher = *status.add_publishers();
   publisher.set_name("of-ctl");
   publisher.set_messages(3);
+  publisher.set_missed(1);
+  publisher.set_sent(9);
   publisher.set_accepted(2);
+  publisher.set_refused(3);
+  publisher.set_dropped(4);
+  publisher.set_runs(1);
+  (*status.mutable_rates())["events"] = 12;
+  (*status.mutable_rates())["records"] = 7;
+  (*status.mutable_connections())["events"] = 2;
+  status.add_subscriptions("flow.");
+  status.add_subscriptions("json:");
+  v1::Queue& queue = *status.add_queues();
+  queue.set_name("flows");
+  queue.set_depth(2);
+  queue.set_limit(10);
+  status.add_queues()->set_name("socket.x");
+  (*status.mutable_drops())["ingress.records"] = 4;
   (*status.mutable_counters())["flows_accepted"] = 2;
   return status;
 }
@@ -80,6 +96,8 @@ TEST(StatusText, IsReadable) {
             "uptime    1h 2m 5s\n"
             "sequence  17\n"
             "flows     2\n"
+            "a second  events 12, records 7\n"
+            "monitors  2 connected, subscribed to flow., json:\n"
             "control   ipc:///run/sluice/control\n"
             "events    ipc:///run/sluice/events\n"
             "\n"
@@ -92,8 +110,16 @@ TEST(StatusText, IsReadable) {
             "  xdp   0.1.0    running  process    2          0         0        0       0        0    77\n"
             "\n"
             "publishers\n"
-            "  NAME    MESSAGES  ACCEPTED  REFUSED  MISSED\n"
-            "  of-ctl  3         2         0        0\n"
+            "  NAME    SENT  ACCEPTED  REFUSED  DROPPED  MESSAGES  MISSED  RUNS\n"
+            "  of-ctl  9     2         3        4        3         1       1\n"
+            "\n"
+            "queues\n"
+            "  NAME      DEPTH  LIMIT\n"
+            "  flows     2      10\n"
+            "  socket.x  -      -\n"
+            "\n"
+            "dropped\n"
+            "  ingress.records  4\n"
             "\n"
             "counters\n"
             "  flows_accepted  2\n");
@@ -143,6 +169,36 @@ TEST(PluginDetails, NameWhatItCanDo) {
             "  fields     in_port,eth_src\n"
             "  actions    output\n"
             "  max_masks  128\n");
+}
+
+TEST(PluginLine, SaysWhatAReloadCost) {
+  v1::Plugin plugin = Status().plugins(0);
+  plugin.mutable_absence()->set_cause("reload");
+  plugin.mutable_absence()->set_ms(212);
+  EXPECT_EQ(PluginLine(plugin),
+            "xdp: version 0.1.0, running (process, pid 77), reload in 212 ms, a gap: the device did not forward");
+  plugin.mutable_absence()->set_kept(true);
+  EXPECT_EQ(PluginLine(plugin),
+            "xdp: version 0.1.0, running (process, pid 77), reload in 212 ms, and the device went on forwarding");
+  plugin.mutable_absence()->set_cause("restart");
+  EXPECT_EQ(PluginLine(plugin), "xdp: version 0.1.0, running (process, pid 77)");
+}
+
+TEST(PluginDetails, TellOfItsLife) {
+  v1::Plugin plugin = Status().plugins(0);
+  plugin.set_orphan("keep");
+  plugin.set_adopted(true);
+  plugin.set_restarts(2);
+  plugin.mutable_absence()->set_cause("restart");
+  plugin.mutable_absence()->set_detail("its process exited with status 3");
+  plugin.mutable_absence()->set_ms(700);
+  EXPECT_EQ(PluginDetails(plugin, 0),
+            "orphan     keep\n"
+            "adopted    from an earlier daemon\n"
+            "restarts   2\n"
+            "last away  restart in 700 ms (its process exited with status 3), a gap: the device did not forward\n"
+            "fields     -\n"
+            "actions    -\n");
 }
 
 TEST(CaretPicture, IsTheTextAndTheCaret) {

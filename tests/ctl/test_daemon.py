@@ -6,9 +6,15 @@ import os
 import re
 import signal
 import subprocess
+import sys
 import unittest
 
-from ctl import PATIENCE, DaemonTest, environment, program, sluicectl, wait_until
+import zmq
+
+from ctl import PATIENCE, ROOT, DaemonTest, environment, program, sluicectl, wait_until
+
+sys.path.insert(0, os.path.join(ROOT, "bus", "python"))
+import sluice  # noqa: E402
 
 FLOW_KEYS = {"ufid", "match", "actions", "priority", "packets", "bytes", "used_ms", "tcp_flags", "offload"}
 EVENT_KEYS = {"node", "epoch", "seq", "time_ns", "topic"}
@@ -228,13 +234,72 @@ class PortsAndPlugins(DaemonTest):
         self.run_ctl("flow", "add", "in_port(p0), actions:p1")
         status, = self.query("status")
         self.assertLessEqual({"node", "epoch", "version", "seq", "uptime_ms", "flows", "ports", "plugins", "counters",
-                              "endpoints", "publishers"}, status.keys())
+                              "endpoints", "publishers", "queues", "drops", "connections", "subscriptions", "rates"},
+                             status.keys())
+        queues = {queue["name"]: (queue["depth"], queue["limit"]) for queue in status["queues"]}
+        self.assertEqual(queues["flows"], (1, 1048576))
+        self.assertEqual(queues["socket.ingress"][0], None)
+        self.assertIn(f"plugin.{self.plugin}.packets", queues)
+        self.assertEqual(set(status["drops"].values()), {0})
+        self.assertGreater(status["connections"]["control"], 0)
         self.assertEqual(status["flows"], 1)
         self.assertEqual([port["name"] for port in status["ports"]], ["p0", "p1", "p2"])
         text = self.run_ctl("status").stdout
         self.assertRegex(text, rf"(?m)^epoch +{re.escape(status['epoch'])}$")
         self.assertRegex(text, r"(?m)^flows +1$")
         self.assertRegex(text, rf"(?m)^  p1 +2 +{self.plugin} +up")
+        self.assertRegex(text, r"(?m)^a second +events \d+, events_sent \d+, records \d+, upcalls \d+$")
+        self.assertRegex(text, r"(?m)^monitors +0 connected$")
+        self.assertRegex(text, r"(?m)^  sluicectl +1 +1 +0 +0 ")
+        self.assertRegex(text, r"(?m)^  socket.events +- +10000$")
+        self.assertRegex(text, r"(?m)^  ingress.records +0$")
+
+    def test_monitors_in_status(self):
+        monitor = self.start_monitor("monitor", "upcall", "heartbeat")
+        monitor.wait_line("heartbeat")
+        self.assertRegex(self.run_ctl("status").stdout, r"(?m)^monitors +1 connected, subscribed to heartbeat, upcall$")
+
+    def test_publishers(self):
+        monitor = self.start_monitor("monitor", "publisher.", "heartbeat")
+        monitor.wait_line("heartbeat")
+        # The page on the bus, to the letter: a PUB that drops and only counts.
+        pub = zmq.Context.instance().socket(zmq.PUB)
+        self.addCleanup(pub.close, linger=0)
+        pub.connect(f"ipc://{self.run_dir}/ingress")
+        account = {"publisher": "script", "publisher_run": 7, "publisher_seq": 0, "publisher_records": 0}
+
+        def send(*matches):
+            account["publisher_seq"] += 1
+            body = {"flows": [{"match": match} for match in matches], **account}
+            pub.send_multipart([b"flow.put", json.dumps(body).encode()])
+            account["publisher_records"] += len(matches)
+
+        def told():
+            found = [one for one in self.query("status")[0]["publishers"] if one["name"] == "script"]
+            return found[0] if found else {"seq": 0}
+
+        def concluded():
+            send()
+            return told()["seq"] > 0
+        for _ in range(10):
+            send("eth_type(0x0806)", "nonsense")  # nobody has subscribed yet
+        wait_until(concluded, "the empty message")
+        send("eth_type(0x0806)", "nonsense")
+        wait_until(lambda: told()["refused"] == 1, "the last message")
+        publisher = told()
+        self.assertEqual({key: publisher[key] for key in ("sent", "accepted", "refused", "dropped")},
+                         {"sent": 22, "accepted": 1, "refused": 1, "dropped": 20})
+        self.assertRegex(self.run_ctl("status").stdout, r"(?m)^  script +22 +1 +1 +20 ")
+        self.assertRegex(monitor.wait_line("publisher.gap"),
+                         r"publisher.gap script: \d+ messages with 20 records never came; in all 20 sent, 0 accepted, ")
+
+    def test_the_python_client_settles(self):
+        with sluice.Client(self.run_dir, name="me") as client:
+            for number in range(100):
+                client.publish("flow.put", flows=[{"match": f"eth_type({number + 2000})"}, {"match": "nonsense"}])
+            client.publish("flow.flush")
+            self.assertEqual(client.settle(timeout=PATIENCE),
+                             {"sent": 201, "accepted": 101, "refused": 100, "dropped": 0, "under_way": 0})
 
     def test_ports(self):
         done = self.run_ctl("port", "add", "p3", "--plugin", self.plugin, "--option", "mode=native")

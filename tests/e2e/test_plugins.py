@@ -103,6 +103,17 @@ class Plugins:
             parts = [line for line in maps if "xdp" in line and ".so" in line and "libxdp" not in line]
         self.assertLess(len(parts), 10, parts)
 
+    def test_another_plugin_s_process_keeps_nothing_of_it(self):
+        other = os.path.join(BUILD_DIR, "tests", "conformance", "unix_switch.so")
+        self.lab.ctl("plugin", "load", other, "--isolation", "process")
+        pid = next(plugin["pid"] for plugin in self.lab.query("plugin", "list") if plugin["name"] == "unix_switch")
+        held = [os.readlink(f"/proc/{pid}/fd/{fd}") for fd in os.listdir(f"/proc/{pid}/fd")]
+        self.assertEqual([what for what in held if "bpf" in what], [])
+        self.lab.ctl("plugin", "unload", "xdp")
+        self.load()  # which is refused the queues of the devices, where somebody has their sockets
+        self.wait_ports_up()
+        self.wait_installed(self.ufid)
+
     def test_a_plugin_of_another_abi_is_refused(self):
         path = os.path.join(BUILD_DIR, "tests", "e2e", "wrong_abi.so")
         self.assertRefused(1, "ABI", "plugin", "load", path, "--isolation", self.isolation)

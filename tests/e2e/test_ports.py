@@ -99,6 +99,26 @@ class Ports(SluiceTest):
         self.assertEqual(self.flow(kept)["bytes"], 60 * count)
         self.assertEqual(self.numbers(), numbers)
 
+    def test_a_device_that_is_away_for_a_moment_only_gets_its_flows_back(self):
+        """It is there again before anybody looks, with its number and its program; but the kernel has taken it out of
+        every map of devices."""
+        _, two, three = self.hosts
+        from_it = self.add_flow("in_port(p2),eth_type(0x88b5), actions:p1")
+        to_it = self.add_flow("in_port(p1),eth_type(0x88b5), actions:p2")
+        for number in range(10):
+            run("sh", "-c", f"ip -n {self.lab.switch} link set p2 netns {three.namespace} && "
+                            f"ip -n {three.namespace} link set p2 netns {self.lab.switch} && "
+                            f"ip -n {self.lab.switch} link set p2 up")
+
+            def passes():
+                with wire.Receiver(two) as second, wire.Receiver(three) as third:
+                    self.send(three, two, 10, first=100 * number)
+                    self.send(two, three, 10, first=100 * number)
+                    return (second.wait(10, 0.3), third.wait(10, 0.3)) == (10, 10)
+            wait_until(passes, "packets to pass in both directions")
+            for ufid in (from_it, to_it):
+                self.wait_installed(ufid)
+
     def test_a_number_is_not_used_again_while_flows_refer_to_it(self):
         numbers = self.numbers()
         ufid = self.add_flow("in_port(p0),eth_type(0x88b5), actions:p2")

@@ -60,7 +60,8 @@ class Install(unittest.TestCase):
                         "lib/**/sluice/bpf/*.bpf.o", "lib/**/libsluice.so", "include/sluice/plugin.h",
                         "include/sluice/sluice.pb.h", "**/sluice.proto", "lib/**/pkgconfig/sluice.pc",
                         "lib/**/cmake/Sluice/SluiceConfig.cmake", "lib/systemd/system/sluiced.service",
-                        "etc/sluice/sluiced.toml", "share/sluice/examples/learning_switch.py"):
+                        "etc/sluice/sluiced.toml", "share/sluice/examples/learning_switch.py", "share/sluice/examples/unix_switch.c",
+                        "bin/sluice-conformance", "share/sluice/conformance/sluice_conformance/profiles/xdp.py"):
             self.assertTrue(glob.glob(f"{self.prefix.path}/{pattern}", recursive=True), f"{pattern} is not installed")
 
     def test_the_installed_configuration_is_accepted(self):
@@ -93,6 +94,25 @@ class Install(unittest.TestCase):
                 self.assertIn("flow number", verdict["detail"])
                 self.ctl("plugin", "unload", "counting")
                 self.ctl("flow", "flush")
+
+    def test_the_author_of_a_plugin_runs_the_conformance_suite(self):
+        plugins = {}
+        flags = self.command("pkg-config", "--cflags", "--libs", "sluice").stdout.split()
+        for name, source in (("unix_switch", f"{self.prefix.path}/share/sluice/examples/unix_switch.c"),
+                             ("counting", os.path.join(HERE, "plugin", "counting.c"))):
+            plugins[name] = os.path.join(self.scratch, f"{name}.so")
+            self.command("cc", "-std=gnu99", "-Wall", "-Werror", "-shared", "-fPIC", source, "-o", plugins[name], *flags,
+                         "-lpthread")
+        done = self.command("sluice-conformance", plugins["unix_switch"], "--jobs", "4")
+        for isolation in ("thread", "process"):
+            self.assertRegex(done.stdout, f"unix_switch in a {isolation}: [1-9][0-9]* passed, 0 failed")
+        # It takes flows of ports that are not there, which no plugin may.
+        done = self.command("sluice-conformance", plugins["counting"], "--isolation", "thread", "--patience", "3",
+                            "--case", "put", "--case", "statistics", "--case", "port_removal", check=False)
+        self.assertEqual(done.returncode, 1, done.stdout)
+        for line in ("ok +put", "skipped +statistics .*the profile sends no packets",
+                     "FAILED +port_removal .*to be refused: it is installed"):
+            self.assertRegex(done.stdout, line)
 
     @unittest.skipIf(os.geteuid() != 0, "needs root to load BPF")
     def test_the_installed_xdp_plugin_starts(self):

@@ -35,10 +35,12 @@ std::string BinDir() {
   return other != nullptr ? other : SLUICE_BIN_DIR;
 }
 
-Daemon::Daemon(const std::vector<std::string>& args, const Netns* netns) {
+Daemon::Daemon(const std::vector<std::string>& args, const Netns* netns) : netns_(netns) { StartAgain(args); }
+
+void Daemon::StartAgain(const std::vector<std::string>& args) {
   std::vector<std::string> argv{BinDir() + "/sluiced", "--run-dir", dir_.path()};
   argv.insert(argv.end(), args.begin(), args.end());
-  process_ = std::make_unique<Process>(argv, ProcessOptions{.netns = netns});
+  process_ = std::make_unique<Process>(argv, ProcessOptions{.netns = netns_});
   v1::Request request;
   request.mutable_status();
   const auto deadline = Clock::now() + std::chrono::seconds(10);

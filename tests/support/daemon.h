@@ -22,6 +22,8 @@ class Daemon {
   // `sluiced --run-dir DIR args...`; returns when its control endpoint answers. Throws std::runtime_error with what the
   // daemon wrote if it does not within 10 s.
   explicit Daemon(const std::vector<std::string>& args, const Netns* netns = nullptr);
+  // Another in the same run directory, when the one before has ended. Throws as the constructor does.
+  void StartAgain(const std::vector<std::string>& args);
   // SIGTERM, SIGKILL after 10 s.
   ~Daemon();
   Daemon(const Daemon&) = delete;
@@ -29,6 +31,7 @@ class Daemon {
 
   [[nodiscard]] const std::string& run_dir() const { return dir_.path(); }
   [[nodiscard]] Process& process() { return *process_; }
+  [[nodiscard]] pid_t pid() const { return process_->pid(); }
 
   // One request on the control endpoint, on a socket of its own. Throws std::runtime_error without an answer in 10 s.
   v1::Reply Ask(const v1::Request& request) const;  // NOLINT(modernize-use-nodiscard)
@@ -37,6 +40,7 @@ class Daemon {
 
  private:
   TempDir dir_;
+  const Netns* netns_;
   std::unique_ptr<Process> process_;
 };
 

@@ -4,9 +4,10 @@
 // One thread owned by the session makes all calls to the Handler, one at a time; a Handler needs no locks against them.
 // An exception that leaves a Handler ends the session with bye and the exception's text; it does not cross the library.
 //
-// The thread blocks all signals. It beats every 250 ms between calls to the Handler: a call that takes seconds lets the
-// core believe that the plugin hangs. While the core does not take what the plugin says, nothing is taken in, batches
-// and descriptors alike, so that what waits stays bounded.
+// The thread blocks all signals. It beats every 250 ms between calls to the Handler: the core believes of a plugin
+// whose call takes longer than 0.8 s that it hangs, and kills a process for it. Before a batch with ports the session
+// asks for 5 s; Busy() asks for more at other times. While the core does not take what the plugin says, nothing is
+// taken in, batches and descriptors alike, so that what waits stays bounded.
 #pragma once
 
 #include <memory>
@@ -36,6 +37,7 @@ class PluginSession {
     // Somebody called Wake().
     virtual void OnWake(v1::FromPlugin& /*out*/) {}
     // The core asked to stop: withdraw (unless keep) and put last statistics into `last`. The session then says bye.
+    // last.kept says that what is in the device goes on forwarding.
     // Who has more to say than fits into a message (kMaxPayload, wire.h) calls Wake(): OnWake comes before the bye.
     virtual void OnStop(bool /*keep*/, v1::FromPlugin& /*last*/) {}
     // The core is another one now (its epoch changed), or could not keep what this plugin has yet to be told
@@ -64,6 +66,9 @@ class PluginSession {
   // Any thread, any time in the session's life (a Handler may be called before the constructor has returned). Calls
   // before the thread came round to OnWake are one.
   void Wake();
+  // From a Handler's call only: what follows may take as long. Until then, or until the session says something else,
+  // the core does not take its silence for a failure.
+  void Busy(uint32_t ms);
 
  private:
   class Impl;

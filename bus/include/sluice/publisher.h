@@ -2,10 +2,12 @@
 // Publishes flows and packets on the ingress endpoint, fire and forget, many a message.
 //
 // A socket that sends as soon as it has connected loses its first messages without a word; a Publisher waits for the
-// daemon's subscription. What the daemon refuses it tells in "refused" events; who needs an answer uses ControlClient.
+// daemon's subscription. What the daemon refuses it tells in "refused" events, what never came in "publisher.gap"; how
+// all of it fared Settle() tells. Who needs an answer to each uses ControlClient.
 //
 // One thread at a time. Errors are values: "no_daemon" (no subscription in time), "would_block" (the daemon is slower
-// than this publisher and the queue is full: nothing was dropped, try again), "bad_endpoint", "too_large".
+// than this publisher and the queue is full: nothing was dropped, try again), "bad_endpoint", "too_large",
+// "daemon_changed".
 #pragma once
 
 #include <chrono>
@@ -29,12 +31,22 @@ class Publisher {
     std::chrono::milliseconds linger = std::chrono::milliseconds(1000);   // what is queued gets, at the end
     int high_water_mark = 1000;                                           // messages in the queue
     void* zmq_context = nullptr;  // to share, for inproc endpoints; must outlive the publisher
+    std::string control;          // Endpoints::control; for Settle
   };
   struct Counters {
     uint64_t messages = 0;
     uint64_t flows = 0;  // put, modified and deleted
     uint64_t packets = 0;
+    uint64_t flushes = 0;
     uint64_t would_block = 0;
+  };
+  // What became of flows, packets and flushes: sent = accepted + refused + dropped + under_way.
+  struct Account {
+    uint64_t sent = 0;
+    uint64_t accepted = 0;
+    uint64_t refused = 0;
+    uint64_t dropped = 0;    // never came to the daemon
+    uint64_t under_way = 0;  // not known yet; 0 unless time was up
   };
 
   // Does not wait for the daemon. Errors: "bad_endpoint".
@@ -57,6 +69,11 @@ class Publisher {
 
   // Sent at once, after what is collected. `port` empty: all flows.
   Result<void> DeleteAll(const std::string& port = {});
+
+  // Sends what is collected, waits until the daemon has taken or missed all that was sent, and tells how it fared: of
+  // everything since this daemon subscribed, which for a daemon that runs longer than the publisher is everything.
+  // Another daemon than that which it was sent to knows nothing of it: "daemon_changed".
+  Result<Account> Settle(std::chrono::milliseconds timeout = std::chrono::seconds(5));
 
   [[nodiscard]] const Counters& counters() const;
 

@@ -39,6 +39,7 @@ inline constexpr std::string_view kPluginUnloaded = "plugin.unload";
 inline constexpr std::string_view kPluginFailed = "plugin.fail";
 inline constexpr std::string_view kUpcall = "upcall";
 inline constexpr std::string_view kRefused = "refused";
+inline constexpr std::string_view kPublisherGap = "publisher.gap";
 inline constexpr std::string_view kHeartbeat = "heartbeat";
 // In front of the topic frame of events in JSON.
 inline constexpr std::string_view kJsonPrefix = "json:";
