@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What Core tells of itself.
+#include <utility>
+
 #include "core.h"
 
 namespace sluice::core {
@@ -15,11 +17,11 @@ Rates<Core::kRated>::Counts Core::RatedNow() const {
 
 void Core::ShowRates(v1::Status& status) const {
   const auto rates = rates_.PerSecond(RatedNow(), clock_());
-  auto& out = *status.mutable_rates();
-  out["events"] = rates[kEvents];
-  out["events_sent"] = rates[kEventsSent];
-  out["records"] = rates[kRecords];
-  out["upcalls"] = rates[kUpcalls];
+  const auto show = [&](const std::string& what, uint64_t rate) { (*status.mutable_rates())[what] = rate; };
+  show("events", rates[kEvents]);
+  show("events_sent", rates[kEventsSent]);
+  show("records", rates[kRecords]);
+  show("upcalls", rates[kUpcalls]);
 }
 
 // Everything that holds something for later, with its limit.
@@ -42,26 +44,25 @@ void Core::ShowQueues(v1::Status& status) const {
 
 // Whatever was lost or thrown away. All places are named, also those where nothing was.
 void Core::ShowDrops(v1::Status& status) const {
-  auto& drops = *status.mutable_drops();
-  drops["ingress.records"] = publishers_.total().dropped;
-  drops["ingress.messages"] = publishers_.total().missed;
-  drops["events"] = counters_.Of("events_dropped");
-  drops["replies"] = counters_.Of("replies_dropped");
-  drops["upcalls.unheard"] = counters_.Of("upcall_unheard");
-  drops["plugins.packets"] = counters_.Of("packet_out_dropped");
-  drops["plugins.batches"] = counters_.Of("plugin_batches_dropped");
+  const auto add = [&](const std::string& place, uint64_t lost) { (*status.mutable_drops())[place] += lost; };
+  add("ingress.records", publishers_.total().dropped);
+  add("ingress.messages", publishers_.total().missed);
+  add("events", counters_.Of("events_dropped"));
+  add("replies", counters_.Of("replies_dropped"));
+  add("upcalls.unheard", counters_.Of("upcall_unheard"));
+  add("plugins.packets", counters_.Of("packet_out_dropped"));
+  add("plugins.batches", counters_.Of("plugin_batches_dropped"));
   // What plugins tell of their ports.
-  const auto add = [&](const PortEntry& port, const char* counter, const char* place) {
-    const auto counted = port.port.counters().find(counter);
-    drops[place] += counted == port.port.counters().end() ? 0 : counted->second;
-  };
-  for (const char* place : {"ports.upcalls", "ports.upcalls_limited", "ports.packets_out", "ports.device"})
-    drops[place];
-  for (const PortEntry* port : ports_.All()) {
-    add(*port, "upcall_dropped", "ports.upcalls");
-    add(*port, "upcall_limited", "ports.upcalls_limited");
-    add(*port, "packet_out_failed", "ports.packets_out");
-    add(*port, "device_dropped", "ports.device");
+  static const std::pair<std::string, std::string> kPlaces[] = {{"upcall_dropped", "ports.upcalls"},
+                                                                {"upcall_limited", "ports.upcalls_limited"},
+                                                                {"packet_out_failed", "ports.packets_out"},
+                                                                {"device_dropped", "ports.device"}};
+  for (const auto& [counter, place] : kPlaces) {
+    add(place, 0);
+    for (const PortEntry* port : ports_.All()) {
+      const auto counted = port->port.counters().find(counter);
+      if (counted != port->port.counters().end()) add(place, counted->second);
+    }
   }
 }
 

@@ -130,7 +130,10 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
       .publish = [this](std::string_view topic, const std::string& payload) { return bus_->Publish(topic, payload); },
       .to_plugin = [this](const std::string& identity,
                           const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); },
-      .connections = [this] { return bus_->connections().open(); }};
+      .connections = [this] {
+        CountConnections();
+        return bus_->connections().open();
+      }};
   core_ = std::make_unique<Core>(SettingsOf(config, endpoints), std::move(outlet), *launcher_,
                                  PluginPaths(InstalledDirs(config.plugin_dir, "SLUICE_PLUGIN_DIR", "plugins")));
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);
@@ -198,13 +201,12 @@ void Daemon::Turn() {
   if (items[kControl].revents != 0) TakeControl();
   if (items[kIngress].revents != 0) TakeIngress();
   CallWatches(items);
-  CountConnections();
+  if (MonotonicNs() >= count_at_ns_) CountConnections();
   core_->Turn();
 }
 
 void Daemon::CountConnections() {
   const uint64_t now = MonotonicNs();
-  if (now < count_at_ns_) return;
   count_at_ns_ = now + kCountNs;
   if (!bus_->connections().Count(core_->counters())) return;
   if (warned_ns_ == 0 || now - warned_ns_ > kWarnNs) {

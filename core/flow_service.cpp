@@ -45,7 +45,7 @@ void FlowService::Put(const v1::FlowPut& request, bool must_exist, bool tell, v1
   uint32_t accepted = 0;
   for (int i = 0; i < request.flows_size(); ++i) {
     const v1::Flow& flow = request.flows(i);
-    auto spec = ReadFlow(flow, ports_);
+    auto spec = ReadFlow(flow, ports_, action_texts_);
     if (spec) spec->publisher = request.publisher();
     auto outcome = spec ? table_.Put(*spec, now, must_exist) : Result<PutOutcome>(spec.error());
     if (outcome) {
@@ -120,9 +120,9 @@ Result<void> FlowService::Send(v1::PacketOut packet) {
                  0, 0};
   }
   if (packet.has_actions()) {
-    auto actions = action_texts_.Canonical(packet.actions());
+    const auto actions = action_texts_.Read(packet.actions());
     if (!actions) return actions.error();
-    packet.set_actions(**actions);
+    packet.set_actions((*actions)->text);
   }
   packet.clear_publisher();
   packet.clear_publisher_seq();

@@ -43,7 +43,7 @@ class FlowService {
   Plugins& plugins_;
   Counters& counters_;
   Clock clock_;
-  ActionTexts action_texts_;  // of packets out
+  ActionTexts action_texts_;
 };
 
 }  // namespace sluice::core

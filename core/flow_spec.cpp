@@ -8,19 +8,6 @@
 namespace sluice::core {
 namespace {
 
-void CollectPorts(const Actions& actions, FlowSpec& spec) {
-  for (const Action& action : actions) {
-    if (const auto* output = std::get_if<Output>(&action)) spec.ports.push_back(output->port);
-    if (const auto* pop = std::get_if<TnlPop>(&action)) spec.ports.push_back(pop->port);
-    if (const auto* push = std::get_if<TnlPush>(&action)) {
-      spec.ports.push_back(push->tnl_port);
-      spec.ports.push_back(push->out_port);
-    }
-    if (std::holds_alternative<Flood>(action)) spec.floods = true;
-    if (const auto* ttl = std::get_if<DecTtl>(&action)) CollectPorts(ttl->expired, spec);
-  }
-}
-
 Result<Match> MatchOf(const std::string& text, const std::string& packed, const PortNames& names) {
   if (packed.empty()) return ParseMatch(text, names);
   if (!text.empty()) return Error{"bad_match", "match and packed_match are both given", 0, 0};
@@ -40,11 +27,11 @@ Result<Ufid> ReadUfid(const std::string& text) {
   return Error{"bad_ufid", "'" + text.substr(0, 80) + "' is not a ufid: it has 32 hexadecimal digits", 0, 0};
 }
 
-Result<FlowSpec> ReadFlow(const v1::Flow& flow, const Ports& ports) {
+Result<FlowSpec> ReadFlow(const v1::Flow& flow, const Ports& ports, ActionTexts& texts) {
   FlowSpec spec;
   auto match = MatchOf(flow.match(), flow.packed_match(), ports.Live());
   if (!match) return match.error();
-  auto actions = ParseActions(flow.actions(), ports.Live());
+  const auto actions = texts.Read(flow.actions());
   if (!actions) return actions.error();
   if (flow.ufid().empty()) {
     spec.ufid = match->DeriveUfid();
@@ -53,15 +40,15 @@ Result<FlowSpec> ReadFlow(const v1::Flow& flow, const Ports& ports) {
   } else {
     return ufid.error();
   }
+  spec.ports = (*actions)->ports;
   if (match->IsExact(Field::in_port)) {
     spec.in_port = static_cast<uint32_t>(match->ValueOf(Field::in_port));
-    spec.ports.push_back(spec.in_port);
+    const auto place = std::lower_bound(spec.ports.begin(), spec.ports.end(), spec.in_port);
+    if (place == spec.ports.end() || *place != spec.in_port) spec.ports.insert(place, spec.in_port);
   }
-  CollectPorts(*actions, spec);
-  std::sort(spec.ports.begin(), spec.ports.end());
-  spec.ports.erase(std::unique(spec.ports.begin(), spec.ports.end()), spec.ports.end());
   spec.match = match->Pack();
-  spec.actions = FormatActions(*actions, ports.Live());
+  spec.actions = (*actions)->text;
+  spec.floods = (*actions)->floods;
   spec.priority = flow.priority();
   spec.idle_timeout_ms = flow.idle_timeout_ms();
   spec.hard_timeout_ms = flow.hard_timeout_ms();
@@ -72,12 +59,6 @@ Result<std::string> ReadMatch(const v1::FlowKey& key, const Ports& ports) {
   auto match = MatchOf(key.match(), key.packed_match(), ports.Known());
   if (!match) return match.error();
   return match->Pack();
-}
-
-Result<std::string> ReadActions(const std::string& text, const Ports& ports) {
-  auto actions = ParseActions(text, ports.Live());
-  if (!actions) return actions.error();
-  return FormatActions(*actions, ports.Live());
 }
 
 void ShowFlow(const Flow& flow, const Ports& ports, const std::vector<std::string>& names, uint64_t now_ns,

@@ -143,10 +143,13 @@ TEST_F(PortsTest, CreditBoundsWhatIsUnderWay) {
   ASSERT_TRUE(feed.Fill(batch));
   EXPECT_FALSE(feed.Fill(batch));
   EXPECT_EQ(feed.lag(), 3U);
-  feed.Ack(1);
+  EXPECT_EQ(feed.Ack(1), Feed::Acked::done);
   EXPECT_TRUE(feed.Fill(batch));
   EXPECT_FALSE(feed.Fill(batch));
-  feed.Ack(1'000'000);  // of batches that never were: not more than all
+  EXPECT_EQ(feed.Ack(1), Feed::Acked::again);
+  EXPECT_EQ(feed.Ack(1'000'000), Feed::Acked::unknown);  // a batch that never was
+  EXPECT_FALSE(feed.Fill(batch));
+  EXPECT_EQ(feed.Ack(3), Feed::Acked::done);
   EXPECT_TRUE(feed.Fill(batch));
 }
 
