@@ -130,10 +130,11 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
       .publish = [this](std::string_view topic, const std::string& payload) { return bus_->Publish(topic, payload); },
       .to_plugin = [this](const std::string& identity,
                           const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); },
-      .connections = [this] {
-        CountConnections();
-        return bus_->connections().open();
-      }};
+      .connections =
+          [this] {
+            CountConnections();
+            return bus_->connections().open();
+          }};
   core_ = std::make_unique<Core>(SettingsOf(config, endpoints), std::move(outlet), *launcher_,
                                  PluginPaths(InstalledDirs(config.plugin_dir, "SLUICE_PLUGIN_DIR", "plugins")));
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);

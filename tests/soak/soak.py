@@ -352,11 +352,11 @@ class Soak:
                   if not publisher.by_control and publisher.refused}
 
         def untold():
+            if self.listener.problems:
+                raise Wrong(self.listener.problems[0])
             told = {name: count for name, count in self.listener.refused.items() if name in wanted}
             return None if told == wanted else f"refusals told in events are {told}, not {wanted}"
         self.until(untold, 5)
-        if self.listener.problems:
-            raise Wrong(self.listener.problems[0])
 
     def compare_usage(self):
         """Memory, files and threads of the daemon and of the plugins' processes stay within bounds."""
