@@ -452,7 +452,7 @@ def main():
     except Unavailable as unavailable:
         print(f"skipped: {unavailable}")
         return 77
-    except (Wrong, AssertionError, sluice.Error) as error:
+    except (Wrong, AssertionError, OSError, sluice.Error) as error:
         wrong = str(error)
     finally:
         code, left = world.stop()
