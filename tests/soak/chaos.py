@@ -108,11 +108,14 @@ class Chaos:
 
     def device(self, place):
         port = self.rng.choice(place.ports[1:])
+        before = self.world.program(port)
         with contextlib.suppress(FileNotFoundError):  # the plugin is just not there to have it
             place.break_device(port)
         time.sleep(self.rng.choice((0, 0.1, 0.7)))
         place.mend_device(port)
-        if not place.returns_by_itself:
+        if place.returns_by_itself:
+            self.world.away[port] = before
+        else:
             self._cycle(place, port)
 
 

@@ -60,6 +60,7 @@ class Soak:
         self.places, self.publishers, self.receivers = [], [], {}
         self.daemon = self.mirror = self.client = self.nuisance = self.listener = None
         self.usage, self.first_usage = {}, None
+        self.away = {}  # ports whose devices were away: the program that they had, which they cannot have again
         self.rounds = self.compared = self.packets = self.mirror_walks = 0
 
     # ------------------------------------------------------------ up and down
@@ -150,6 +151,10 @@ class Soak:
         found = [plugin for plugin in self.call("plugin_list")["plugins"] if plugin["name"] == place.name]
         return found[0] if found else {"state": "not loaded", "pid": 0, "detail": "", "pending": 0, "lag": 0}
 
+    def program(self, port):
+        """The id of the XDP program that it has, if any."""
+        return next((one["info"].get("program") for one in self.call("port_list")["ports"] if one["name"] == port), None)
+
     def pid(self, place):
         return int(self.plugin(place)["pid"])
 
@@ -226,9 +231,17 @@ class Soak:
 
         self.until(lambda: self.not_published(self.publishers))
         self.until(ports_down)
+        # Until its plugin has noticed that a device was away, a port is said to be up and forwards nothing.
+        self.until(lambda: [f"{port} has its program still" for port, program in self.away.items()
+                            if program is not None and self.program(port) == program])
+        if self.away:
+            time.sleep(0.3)  # for the last word of the kernel's about it
+        self.away.clear()
         for place in self.places:
             self.until(lambda place=place: plugin_at_rest(place))
         self.until(ports_down)
+        for place in self.places:
+            self.until(lambda place=place: plugin_at_rest(place))
 
     def not_published(self, publishers):
         """What the core has yet to take, or has counted wrong."""
