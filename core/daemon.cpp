@@ -130,10 +130,11 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
       .publish = [this](std::string_view topic, const std::string& payload) { return bus_->Publish(topic, payload); },
       .to_plugin = [this](const std::string& identity,
                           const v1::ToPlugin& message) { return bus_->ToPlugin(identity, Encode(message)); },
-      .connections = [this] {
-        CountConnections();
-        return bus_->connections().open();
-      }};
+      .connections =
+          [this] {
+            CountConnections();
+            return bus_->connections().open();
+          }};
   core_ = std::make_unique<Core>(SettingsOf(config, endpoints), std::move(outlet), *launcher_,
                                  PluginPaths(InstalledDirs(config.plugin_dir, "SLUICE_PLUGIN_DIR", "plugins")));
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);
@@ -209,10 +210,9 @@ void Daemon::CountConnections() {
   const uint64_t now = MonotonicNs();
   count_at_ns_ = now + kCountNs;
   if (!bus_->connections().Count(core_->counters())) return;
-  if (warned_ns_ == 0 || now - warned_ns_ > kWarnNs) {
-    spdlog::warn("connections are refused: an endpoint has as many as it may (limits.max_connections, open files)");
-  }
+  if (warned_ns_ != 0 && now - warned_ns_ < kWarnNs) return;
   warned_ns_ = now;
+  spdlog::warn("connections are refused: an endpoint has as many as it may (limits.max_connections, open files)");
 }
 
 void Daemon::CallWatches(const std::vector<zmq::pollitem_t>& items) {

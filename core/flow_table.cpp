@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "flow_table.h"
 
+#include <xxhash.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -13,6 +15,10 @@ constexpr size_t kShownName = 64;
 
 }  // namespace
 
+size_t FlowTable::MatchHash::operator()(const MatchKey& key) const {
+  return XXH3_64bits_withSeed(key.match.data(), key.match.size(), secret ^ static_cast<uint64_t>(key.priority) << 32);
+}
+
 FlowTable::FlowTable(Journal& journal, FlowObserver& observer, FlowLimits limits)
     : journal_(journal),
       observer_(observer),
@@ -20,19 +26,22 @@ FlowTable::FlowTable(Journal& journal, FlowObserver& observer, FlowLimits limits
       shares_(limits.max_flows_per_publisher, limits.max_publishers) {}
 
 FlowTable::~FlowTable() {
-  for (const auto& flow : by_ufid_) journal_.Remove(*flow);
+  for (Flow* flow : by_ufid_) {
+    journal_.Remove(*flow);
+    delete flow;
+  }
 }
 
 Flow* FlowTable::FindAny(std::string_view ufid) const {
   const auto parsed = Ufid::FromBytes(ufid);
   if (!parsed) return nullptr;
   auto it = by_ufid_.find(*parsed);
-  return it == by_ufid_.end() ? nullptr : it->get();
+  return it == by_ufid_.end() ? nullptr : *it;
 }
 
 Flow* FlowTable::Find(const Ufid& ufid) const {
   auto it = by_ufid_.find(ufid);
-  return it == by_ufid_.end() || !(*it)->live() ? nullptr : it->get();
+  return it == by_ufid_.end() || !(*it)->live() ? nullptr : *it;
 }
 
 Flow* FlowTable::FindByMatch(std::string_view packed) const {
@@ -43,12 +52,12 @@ Flow* FlowTable::FindByMatch(std::string_view packed) const {
   return nullptr;
 }
 
-void FlowTable::Index(Flow& flow) {
+void FlowTable::Enter(Flow& flow) {
   by_match_.insert(&flow);
   ++priorities_[flow.priority];
 }
 
-void FlowTable::Unindex(Flow& flow) {
+void FlowTable::Leave(Flow& flow) {
   by_match_.erase(&flow);
   auto it = priorities_.find(flow.priority);
   if (--it->second == 0) priorities_.erase(it);
@@ -56,7 +65,7 @@ void FlowTable::Unindex(Flow& flow) {
 
 Result<PutOutcome> FlowTable::Put(const FlowSpec& spec, uint64_t now_ns, bool must_exist) {
   auto known = by_ufid_.find(spec.ufid);
-  Flow* flow = known == by_ufid_.end() ? nullptr : known->get();
+  Flow* flow = known == by_ufid_.end() ? nullptr : *known;
   const bool live = flow != nullptr && flow->live();
   if (!live && must_exist) return Error{"no_such_flow", "there is no flow " + spec.ufid.ToString(), 0, 0};
   auto same = by_match_.find(MatchKey{spec.match, spec.priority});
@@ -103,7 +112,7 @@ void FlowTable::Begin(Flow& flow, const FlowSpec& spec, uint64_t now_ns) {
     placement.why.reset();
     placement.stale = true;
   }
-  Index(flow);
+  Enter(flow);
   observer_.OnLinked(flow);
   observer_.OnAdded(flow);
 }
@@ -113,7 +122,8 @@ void FlowTable::Add(const FlowSpec& spec, PublisherShares::Share share, uint64_t
   Flow& flow = *owned;
   flow.ufid = spec.ufid;
   flow.share = share;
-  by_ufid_.insert(std::move(owned));
+  by_ufid_.insert(owned.get());
+  owned.release();  // NOLINT(bugprone-unused-return-value): the index owns it
   ++live_;
   journal_.Append(flow);
   Begin(flow, spec, now_ns);
@@ -134,7 +144,7 @@ void FlowTable::Replace(Flow& flow, const FlowSpec& spec, uint64_t now_ns) {
   flow.cause = Cause::request;
   observer_.OnDeleted(flow);
   observer_.OnUnlinked(flow);
-  Unindex(flow);
+  Leave(flow);
   journal_.Touch(flow);
   Begin(flow, spec, now_ns);
 }
@@ -146,9 +156,9 @@ PutOutcome FlowTable::Modify(Flow& flow, const FlowSpec& spec, uint64_t now_ns) 
     return PutOutcome::unchanged;
   }
   observer_.OnUnlinked(flow);
-  Unindex(flow);
+  Leave(flow);
   flow.SetContent(spec);
-  Index(flow);
+  Enter(flow);
   observer_.OnLinked(flow);
   journal_.Touch(flow);
   flow.shown_seq = flow.seq;
@@ -164,7 +174,7 @@ PutOutcome FlowTable::Modify(Flow& flow, const FlowSpec& spec, uint64_t now_ns) 
 }
 
 void FlowTable::Delete(Flow& flow, Cause cause) {
-  Unindex(flow);
+  Leave(flow);
   --live_;
   shares_.GiveBack(flow.share);
   flow.kind = EntryKind::tombstone;
@@ -180,8 +190,8 @@ void FlowTable::Delete(Flow& flow, Cause cause) {
 
 uint32_t FlowTable::Flush(uint32_t port) {
   std::vector<Flow*> flows;
-  for (const auto& flow : by_ufid_) {
-    if (flow->live() && (port == 0 || flow->in_port == port)) flows.push_back(flow.get());
+  for (Flow* flow : by_ufid_) {
+    if (flow->live() && (port == 0 || flow->in_port == port)) flows.push_back(flow);
   }
   // In the order in which they came.
   std::sort(flows.begin(), flows.end(), [](const Flow* a, const Flow* b) { return a->seq < b->seq; });
@@ -210,7 +220,8 @@ void FlowTable::SettleTombstone(Flow& flow) {
 void FlowTable::Free(Flow& flow) {
   freed_upto_ = std::max(freed_upto_, flow.seq);
   journal_.Remove(flow);
-  by_ufid_.erase(by_ufid_.find(flow.ufid));
+  by_ufid_.erase(&flow);
+  delete &flow;
 }
 
 void FlowTable::Sweep() {

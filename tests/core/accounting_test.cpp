@@ -37,7 +37,7 @@ class AccountingTest : public testing::Test {
 TEST_F(AccountingTest, WhatAFloodLosesIsCountedToTheFlow) {
   constexpr uint64_t kMessages = 5'000;
   Listener listener(daemon_);
-  Flooder flooder(daemon_, "flood", 8);
+  Flooder flooder(daemon_, "flood", 200);
   ASSERT_TRUE(flooder.Conclude(daemon_));  // what came before the connection is lost, and counted
   uint64_t wrong_sent = 0;
   for (uint64_t i = 0; i < kMessages; ++i) {

@@ -56,7 +56,8 @@ CoreRig::CoreRig(CoreSettings settings) {
                     [this](const std::string& identity, const v1::ToPlugin& message) {
                       if (plugins_reachable) to_plugins[identity].push_back(message);
                       return plugins_reachable;
-                    }};
+                    },
+                .connections = {}};
   core = std::make_unique<Core>(std::move(settings), std::move(outlet), launcher, PluginPaths({FIXTURES}),
                                 [this] { return now_ns; });
   core->OnSubscription("flow.", true);

@@ -21,6 +21,13 @@ namespace {
 
 using sluice::test::TempDir;
 using Clock = std::chrono::steady_clock;
+
+#ifdef SANITIZED
+constexpr bool kSanitized = true;  // slow, and what was freed is kept for a while
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // By ufid: its actions, which tell which version of it this is.
 using Table = std::map<std::string, std::string>;
 
@@ -144,7 +151,7 @@ class Stuck {
   std::map<std::string, uint64_t> last_;
 };
 
-// A monitor with a copy of the table that reads an event a second, until it is let go.
+// A monitor with a copy of the table, which can be made to read an event a second.
 class Slow {
  public:
   explicit Slow(const Daemon& daemon) : monitor_(Open(daemon)), thread_([this] { Run(); }) {}
@@ -152,7 +159,7 @@ class Slow {
   Slow(const Slow&) = delete;
   Slow& operator=(const Slow&) = delete;
 
-  void LetGo() { slow_ = false; }
+  void SetSlow(bool slow) { slow_ = slow; }
   // Its copy is the daemon's table, all that it missed made up for.
   bool Equals(const Table& table) {
     const std::lock_guard lock(mutex_);
@@ -161,10 +168,6 @@ class Slow {
   uint64_t missed() {
     const std::lock_guard lock(mutex_);
     return told_missed_;
-  }
-  uint64_t walks() {
-    const std::lock_guard lock(mutex_);
-    return monitor_.counters().walks;
   }
 
  private:
@@ -203,7 +206,7 @@ class Slow {
   Monitor monitor_;
   FlowMirror mirror_;
   uint64_t told_missed_ = 0;
-  std::atomic<bool> slow_ = true;
+  std::atomic<bool> slow_ = false;
   std::atomic<bool> stop_ = false;
   std::thread thread_;
 };
@@ -222,6 +225,8 @@ TEST(MonitorsTest, NeitherSilenceNorSlownessNorComingAndGoingHarmsAnybody) {
 
   Stuck stuck(daemon);
   Slow slow(daemon);
+  ASSERT_TRUE(Eventually([&, table = Contents(daemon)] { return slow.Equals(table); }, std::chrono::seconds(30)));
+  slow.SetSlow(true);
   ASSERT_TRUE(Eventually([&] { return StatusOf(daemon).connections().at("events") == 2; }));
   uint64_t settled_kib = 0;
   std::atomic<int> came = 0;
@@ -245,7 +250,10 @@ TEST(MonitorsTest, NeitherSilenceNorSlownessNorComingAndGoingHarmsAnybody) {
     if (round == 2) settled_kib = ResidentKiB(daemon);
   }
   coming_and_going.join();
-  EXPECT_LT(ResidentKiB(daemon), settled_kib + 32 * 1024);  // of some 100 MB of events, and a thousand monitors
+  // Of some 100 MB of events, and a thousand monitors.
+  if (!kSanitized) {
+    EXPECT_LT(ResidentKiB(daemon), settled_kib + 32 * 1024);
+  }
   const v1::Status status = StatusOf(daemon);
   EXPECT_EQ(status.flows(), kFlows);
   for (const auto& [place, lost] : status.drops()) EXPECT_EQ(lost, 0U) << place;
@@ -258,11 +266,12 @@ TEST(MonitorsTest, NeitherSilenceNorSlownessNorComingAndGoingHarmsAnybody) {
   EXPECT_GE(balance.happened, (changes - kFlows) * 2);  // changed, and installed
 
   // The slow one too, and has the table again once it reads.
-  slow.LetGo();
+  EXPECT_FALSE(slow.Equals(Contents(daemon)));
+  slow.SetSlow(false);
+  EXPECT_TRUE(Eventually([&] { return slow.missed() > 0; }, std::chrono::seconds(30)));
   const Table table = Contents(daemon);
   EXPECT_EQ(table.size(), kFlows);
   EXPECT_TRUE(Eventually([&] { return slow.Equals(table); }, std::chrono::seconds(30)));
-  EXPECT_GT(slow.missed(), 0U);
 
   ASSERT_TRUE(Accepts(daemon, {{"plugin_unload", {{"name", "recorder"}}}}));
   EXPECT_TRUE(daemon.process().WaitForOutput("recorded " + std::to_string(kFlows) + " flows"));
@@ -344,7 +353,7 @@ class Log {
 };
 
 TEST(MonitorsTest, ALargeSnapshotWhileThingsChangeIsTheTableAsOfItsNumber) {
-  constexpr uint64_t kFlows = 100'000;
+  constexpr uint64_t kFlows = kSanitized ? 20'000 : 100'000;
   constexpr int kWalks = 3;
   const TempDir dir;
   Daemon daemon({"--config", dir.Write("c.toml", "[queues]\nevents = 1000000\n")});
@@ -363,13 +372,16 @@ TEST(MonitorsTest, ALargeSnapshotWhileThingsChangeIsTheTableAsOfItsNumber) {
       } else {
         (void)publisher.Put(FlowOf(number, version));
       }
-      if (version % 1000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
+      if (version % 250 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(10));
     }
     (void)publisher.Flush();
   });
   for (int walk = 0; walk < kWalks; ++walk) {
-    auto monitor =
-        Monitor::Open({.endpoints = EndpointsIn(daemon.run_dir()), .topics = {}, .snapshot = true, .chunk = 500});
+    auto monitor = Monitor::Open({.endpoints = EndpointsIn(daemon.run_dir()),
+                                  .topics = {},
+                                  .snapshot = true,
+                                  .chunk = 500,
+                                  .high_water_mark = 1'000'000});  // no gaps: this is not about them
     EXPECT_TRUE(monitor);
     FlowMirror mirror;
     uint64_t started = 0;

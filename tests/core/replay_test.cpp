@@ -64,6 +64,7 @@ class SlowPlugin {
     acks_.clear();
     deleted_.clear();
     rig_.table.Forget(index_);
+    feed_.ForgetDebt();
     feed_.Start(false);
   }
   bool Idle() const { return acks_.empty() && deleted_.empty() && feed_.lag() == 0; }

@@ -117,6 +117,12 @@ INSTANTIATE_TEST_SUITE_P(Attributes, SplitFlowRefuses,
                                          BadAttribute{"in_port(p0),\n idle_timeout:soon", 2, 15},
                                          BadAttribute{"hard_timeout:-1", 1, 14}, BadAttribute{"hard_timeout:", 1, 14}));
 
+TEST(SplitFlow, QuotesNothingThatATerminalWouldObey) {
+  const auto line = SplitFlow("priority:\x1b[2J\xa1" + std::string(100, 'x'));
+  ASSERT_FALSE(line);
+  EXPECT_EQ(line.error().detail, "priority: '?[2J?" + std::string(35, 'x') + "' is not a number from 0 to 4294967295");
+}
+
 TEST(ParseSeconds, TakesFractionsAndAnS) {
   EXPECT_EQ(ParseSeconds("10"), 10000U);
   EXPECT_EQ(ParseSeconds("0.25s"), 250U);

@@ -73,6 +73,7 @@ constexpr Wrong kValues[] = {
     {"ct_zone(65536)", "bad_match", 1, 9, "ct_zone '65536' is too large: at most 65535"},
     {"ct_label(0x123456789012345678901234567890123)", "bad_match", 1, 10, "number is too large: at most 128 bits"},
     {"ct_label(0xzz)", "bad_match", 1, 10, "expected a hexadecimal number, found '0xzz'"},
+    {"ct_label(0x)", "bad_match", 1, 10, "expected a hexadecimal number, found '0x'"},
     {"ct_state(+new+foo)", "bad_match", 1, 15, "unknown flag 'foo' of ct_state"},
     {"ct_state(+new-new)", "bad_match", 1, 14, "the same flag of ct_state twice"},
     {"ct_state(+)", "bad_match", 1, 11, "expected a flag of ct_state"},

@@ -36,6 +36,9 @@ class Launches : public Launcher {
     codes_[spec.name] = code;
     return std::unique_ptr<PluginRun>(std::make_unique<Run>(std::move(code)));
   }
+  Result<std::unique_ptr<PluginRun>> Adopt(const Orphan& orphan, RunEvents events) override {
+    return Launch(orphan.spec, orphan.token, std::move(events));
+  }
   // Null: never launched, or gone.
   std::shared_ptr<Code> Find(std::string_view name) {
     const auto found = codes_.find(name);
@@ -76,7 +79,8 @@ class Rig {
   Rig()
       : core_(Settings(),
               Outlet{.publish = [this](auto topic, const auto& text) { return OnPublished(topic, text); },
-                     .to_plugin = [this](const auto& to, const auto& what) { return OnTold(to, what); }},
+                     .to_plugin = [this](const auto& to, const auto& what) { return OnTold(to, what); },
+                     .connections = {}},
               launches_, PluginPaths({FUZZ_PLUGINS}), [this] { return now_ns_; }) {}
 
   void Step(std::string_view step) {
@@ -103,6 +107,9 @@ class Rig {
         break;
       case 'b':
         if (const auto code = launches_.Find(name)) code->events.started(std::string(step));
+        break;
+      case 'o':
+        (void)core_.plugins().Adopt(OrphanOf(name, std::string(step)));
         break;
       case 'e':
         if (const auto code = launches_.Find(name)) code->events.ended(std::string(step));
@@ -149,6 +156,11 @@ class Rig {
     settings.publishers = 2;
     settings.max_message = 4'096;
     return settings;
+  }
+
+  static Orphan OrphanOf(const std::string& name, const std::string& token) {
+    const PluginSpec spec{.name = name, .path = FUZZ_PLUGINS, .process = true, .options = {}, .keep_orphaned = true};
+    return {.spec = spec, .token = token, .version = "1", .pid = 1};
   }
 
   bool OnPublished(std::string_view topic, const std::string& payload) {
@@ -256,8 +268,8 @@ extern "C" int LLVMFuzzerInitialize(int* /*argc*/, char*** /*argv*/) {
 }
 
 // Steps (see fuzz.h): "cREQUEST", "iTOPIC PAYLOAD", "pIDENTITY MESSAGE", "sPREFIX" and "uPREFIX" of a subscription,
-// "aNAME" for a plugin that does as it was told, "bNAME VERSION" and "eNAME ERROR" for its code's begin and end,
-// "tMILLISECONDS".
+// "aNAME" for a plugin that does as it was told, "bNAME VERSION" and "eNAME ERROR" for its code's begin and end, "oNAME
+// TOKEN" for a process that another core left, "tMILLISECONDS".
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   sluice::core::Rig rig;
   for (const std::string_view step : sluice::fuzz::Steps(sluice::fuzz::Text(data, size))) rig.Step(step);

@@ -11,7 +11,6 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
-#include <optional>
 #include <string>
 #include <variant>
 
@@ -32,14 +31,16 @@ uint64_t Seen(const sluice::MonitorItem& item) {
   return received->event.heartbeat().seq();
 }
 
-// The number in the next line of standard input, if one has come. `ended` at its end.
-std::optional<uint64_t> Asked(bool& ended) {
+constexpr uint64_t kNothing = UINT64_MAX;
+
+// The number in the next line of standard input; kNothing if none has come. `ended` at its end.
+uint64_t Asked(bool& ended) {
   pollfd input{STDIN_FILENO, POLLIN, 0};
-  if (poll(&input, 1, 0) <= 0) return std::nullopt;
+  if (poll(&input, 1, 0) <= 0) return kNothing;
   std::string line;
   if (std::getline(std::cin, line)) return std::stoull(line);
   ended = true;
-  return std::nullopt;
+  return kNothing;
 }
 
 void Print(const sluice::FlowMirror& mirror, const sluice::Monitor& monitor) {
@@ -59,17 +60,17 @@ int Run(const std::string& run_dir) {
     return 1;
   }
   sluice::FlowMirror mirror;
-  std::optional<uint64_t> asked;
+  uint64_t asked = kNothing;
   uint64_t seen = 0;
   for (bool ended = false; !ended;) {
     if (const auto item = monitor->Next(milliseconds(50))) {
       mirror.Apply(*item);
       seen = std::holds_alternative<sluice::EpochChanged>(*item) ? 0 : std::max(seen, Seen(*item));
     }
-    if (!asked) asked = Asked(ended);
-    if (!asked || seen < *asked || !mirror.synced()) continue;
+    if (asked == kNothing) asked = Asked(ended);
+    if (asked == kNothing || seen < asked || !mirror.synced()) continue;
     Print(mirror, *monitor);
-    asked.reset();
+    asked = kNothing;
   }
   return 0;
 }
