@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -456,6 +457,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: asked to end"))  # by way of world.stop()
     print(f"soak: seed {args.seed}, {args.seconds:g} s", flush=True)
     scratch = tempfile.mkdtemp(prefix="sluice-soak-")
     world = Soak(args.seed, scratch)
