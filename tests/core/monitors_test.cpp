@@ -213,7 +213,7 @@ class Slow {
 
 TEST(MonitorsTest, NeitherSilenceNorSlownessNorComingAndGoingHarmsAnybody) {
   constexpr uint64_t kFlows = 30'000;
-  constexpr uint64_t kRounds = 6;
+  constexpr uint64_t kRounds = 10;
   constexpr int kComings = 1'000;
   const TempDir dir;
   Daemon daemon({"--config", dir.Write("c.toml", "[queues]\nevents = 50\n")});
@@ -250,7 +250,7 @@ TEST(MonitorsTest, NeitherSilenceNorSlownessNorComingAndGoingHarmsAnybody) {
     if (round == 2) settled_kib = ResidentKiB(daemon);
   }
   coming_and_going.join();
-  // Of some 100 MB of events, and a thousand monitors.
+  // Of some 200 MB of events, and a thousand monitors.
   if (!kSanitized) {
     EXPECT_LT(ResidentKiB(daemon), settled_kib + 32 * 1024);
   }
