@@ -168,6 +168,7 @@ void Core::RefuseMessage(std::string_view topic, const Error& error) {
   counters_.AddReason("refused", error.reason);
   static const std::string kNobody;
   publishers_.Take(Origin{kNobody, 0, 0, {}}, topic, 0, 1, reply.refused(), clock_());
+  TellOfPublishersSoon();
 }
 
 void Core::TellOfPublishersSoon() {

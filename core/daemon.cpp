@@ -210,10 +210,9 @@ void Daemon::CountConnections() {
   const uint64_t now = MonotonicNs();
   count_at_ns_ = now + kCountNs;
   if (!bus_->connections().Count(core_->counters())) return;
-  if (warned_ns_ == 0 || now - warned_ns_ > kWarnNs) {
-    spdlog::warn("connections are refused: an endpoint has as many as it may (limits.max_connections, open files)");
-  }
+  if (warned_ns_ != 0 && now - warned_ns_ < kWarnNs) return;
   warned_ns_ = now;
+  spdlog::warn("connections are refused: an endpoint has as many as it may (limits.max_connections, open files)");
 }
 
 void Daemon::CallWatches(const std::vector<zmq::pollitem_t>& items) {

@@ -19,7 +19,7 @@ _sluicectl() {
         _sluicectl_endpoint=(--endpoint "${COMP_WORDS[i + 1]}")
         ((i++))
         ;;
-      --timeout | --plugin | --option | --isolation | --file | --ufid | --priority | --idle-timeout | --hard-timeout | \
+      --timeout | --plugin | --option | --isolation | --orphan | --file | --ufid | --priority | --idle-timeout | --hard-timeout | \
         --port | --filter | --in-port | --hex | --actions | --count) ((i++)) ;;
       -*) ;;
       *) [[ $path == *" "* ]] || path+=${path:+ }$word ;;
@@ -33,6 +33,7 @@ _sluicectl() {
       return
       ;;
     --isolation) choices="thread process" ;;
+    --orphan) choices="withdraw keep" ;;
     --port | --in-port) choices=$(_sluicectl_ports) ;;
     --plugin) choices=$(_sluicectl_plugins) ;;
     --timeout | --option | --ufid | --priority | --idle-timeout | --hard-timeout | --filter | --hex | --actions | --count)
@@ -50,7 +51,7 @@ _sluicectl() {
         "port list"*) choices="--details --counters" ;;
         plugin) choices="load unload reload list" ;;
         "plugin load"*)
-          choices="xdp rte_flow --isolation --option"
+          choices="xdp rte_flow --isolation --orphan --option"
           [[ $current != */* && $current != .* ]] || choices=$(compgen -f -- "$current")
           ;;
         "plugin unload"*) choices="$(_sluicectl_plugins) --keep" ;;

@@ -7,8 +7,10 @@
 #include <atomic>
 #include <bit>
 #include <cerrno>
+#include <chrono>
 #include <ctime>
 #include <filesystem>
+#include <thread>
 #include <utility>
 
 #include "interface/options.h"
@@ -17,6 +19,21 @@
 
 namespace sluice::xdp {
 namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// The kernel gives a queue free a while after the socket that had it was closed, some ms or more on a busy machine.
+constexpr auto kQueuePatience = std::chrono::milliseconds(500);  // for all queues of a port
+constexpr auto kQueuePause = std::chrono::milliseconds(10);
+
+Result<std::unique_ptr<XskSocket>> OpenSocket(const std::string& device, uint32_t queue, uint32_t frames,
+                                              Clock::time_point until) {
+  for (;;) {
+    auto socket = XskSocket::Open(device, queue, frames);
+    if (socket || socket.error().reason != "busy" || Clock::now() >= until) return socket;
+    std::this_thread::sleep_for(kQueuePause);
+  }
+}
 
 const char* PolicyName(sluice_miss_policy policy) {
   switch (policy) {
@@ -172,8 +189,9 @@ Result<void> Port::OpenSockets() {
   }
   std::string why;
   const uint32_t frames = XskSocket::FramesFor(device_.rx_queues);
+  const auto until = Clock::now() + kQueuePatience;
   for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
-    auto socket = XskSocket::Open(name_, queue, frames);
+    auto socket = OpenSocket(name_, queue, frames, until);
     Result<void> opened = socket ? (*socket)->Register(object_->xsks_fd()) : Result<void>(socket.error());
     if (!opened && settings_.miss == SLUICE_MISS_UPCALL) return opened;
     if (opened) {

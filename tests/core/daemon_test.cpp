@@ -60,6 +60,10 @@ TEST(DaemonTest, IngressIsTheSameWithoutAnswers) {
   put.set_publisher_seq(4);
   shouter.Say("flow.put", put.SerializeAsString());
   EXPECT_EQ(listener.Next()["topic"], "flow.add");
+  const json gap = listener.Next();  // 2 and 3 never came
+  EXPECT_EQ(gap["topic"], "publisher.gap");
+  EXPECT_EQ(gap["gap"]["messages"], "2");
+  EXPECT_EQ(gap["gap"]["publisher"]["name"], "t");
   shouter.Say("flow.put", R"j({"publisher":"t","publisher_seq":5,"flows":[{"match":"in_port(nope)"}]})j");
   json refused = listener.Next();
   EXPECT_EQ(refused["topic"], "refused");

@@ -109,7 +109,10 @@ TEST_F(OrphanTest, AnAdoptedHostThatDiesIsStartedAgain) {
   daemon_.StartAgain(args_);
   ASSERT_TRUE(Eventually([&] { return Runs(); }));
   ASSERT_EQ(kill(pid, SIGKILL), 0);
-  EXPECT_TRUE(Eventually([&] { return Runs() && Plugin()["pid"] != pid; }));
+  EXPECT_TRUE(Eventually([&] {
+    const json plugin = Plugin();
+    return plugin["state"] == "running" && plugin["pid"] != pid;
+  }));
   EXPECT_EQ(Plugin()["adopted"], false);
   EXPECT_TRUE(Eventually([&] { return Plugin()["absence"]["cause"] == "restart"; }));
   EXPECT_EQ(Plugin()["absence"]["detail"], "its process ended; how is not known, as another daemon had started it");

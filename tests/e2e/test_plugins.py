@@ -112,7 +112,10 @@ class Plugins:
         self.lab.ctl("plugin", "unload", "xdp")
         self.load()  # which is refused the queues of the devices, where somebody has their sockets
         self.wait_ports_up()
-        self.wait_installed(self.ufid)
+
+        def verdicts():
+            return {offload["plugin"]: offload["state"] for offload in self.flow(self.ufid)["offload"]}
+        wait_until(lambda: verdicts() == {"xdp": "installed", "unix_switch": "refused"}, "both verdicts")
 
     def test_a_plugin_of_another_abi_is_refused(self):
         path = os.path.join(BUILD_DIR, "tests", "e2e", "wrong_abi.so")

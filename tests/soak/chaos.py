@@ -48,13 +48,23 @@ class Chaos:
                 time.sleep(0.1)
 
     def reload(self, place):
-        self._insist("plugin_reload", name=place.name)
+        if not self._gone("plugin_reload", name=place.name):
+            self.world.load(place)
 
     def unload(self, place, keep=False):
-        self._insist("plugin_unload", name=place.name, keep=keep)
+        self._gone("plugin_unload", name=place.name, keep=keep)
         time.sleep(self.rng.choice((0, 0.1, 0.5)))
         place.isolation = self.rng.choice(("thread", "process"))
         self.world.load(place)
+
+    def _gone(self, op, **body):
+        """True: done. False: what was to be unloaded has been killed just before, and is not loaded any more."""
+        try:
+            return bool(self._insist(op, **body))
+        except sluice.Error as error:
+            if error.reason != "stop_failed":
+                raise
+            return False
 
     def keep(self, place):
         self.unload(place, keep=True)
@@ -98,11 +108,14 @@ class Chaos:
 
     def device(self, place):
         port = self.rng.choice(place.ports[1:])
+        before = self.world.program(port)
         with contextlib.suppress(FileNotFoundError):  # the plugin is just not there to have it
             place.break_device(port)
         time.sleep(self.rng.choice((0, 0.1, 0.7)))
         place.mend_device(port)
-        if not place.returns_by_itself:
+        if place.returns_by_itself:
+            self.world.away[port] = before
+        else:
             self._cycle(place, port)
 
 

@@ -46,7 +46,7 @@ class Publisher:
     def _step(self):
         operation = self.rng.choices(("put", "mod", "del", "flush"), (10, 4, 6, 0.3))[0]
         if operation == "flush":
-            return self._say("flush", {"port": self.port}, len(self.actions), 0, self._flushed)
+            return self._say("flush", {"port": self.port}, 1, 0, self._flushed)
         numbers = self.rng.sample(range(NUMBERS), self.rng.choice((1, 5, 60)))
         flows, accepted, refused = [], 0, 0
         changes = {}

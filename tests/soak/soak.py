@@ -7,6 +7,7 @@ import json
 import os
 import random
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -60,6 +61,7 @@ class Soak:
         self.places, self.publishers, self.receivers = [], [], {}
         self.daemon = self.mirror = self.client = self.nuisance = self.listener = None
         self.usage, self.first_usage = {}, None
+        self.away = {}  # ports whose devices were away: the program that they had, which they cannot have again
         self.rounds = self.compared = self.packets = self.mirror_walks = 0
 
     # ------------------------------------------------------------ up and down
@@ -150,6 +152,10 @@ class Soak:
         found = [plugin for plugin in self.call("plugin_list")["plugins"] if plugin["name"] == place.name]
         return found[0] if found else {"state": "not loaded", "pid": 0, "detail": "", "pending": 0, "lag": 0}
 
+    def program(self, port):
+        """The id of the XDP program that it has, if any."""
+        return next((one["info"].get("program") for one in self.call("port_list")["ports"] if one["name"] == port), None)
+
     def pid(self, place):
         return int(self.plugin(place)["pid"])
 
@@ -226,9 +232,17 @@ class Soak:
 
         self.until(lambda: self.not_published(self.publishers))
         self.until(ports_down)
+        # Until its plugin has noticed that a device was away, a port is said to be up and forwards nothing.
+        self.until(lambda: [f"{port} has its program still" for port, program in self.away.items()
+                            if program is not None and self.program(port) == program])
+        if self.away:
+            time.sleep(0.3)  # for the last word of the kernel's about it
+        self.away.clear()
         for place in self.places:
             self.until(lambda place=place: plugin_at_rest(place))
         self.until(ports_down)
+        for place in self.places:
+            self.until(lambda place=place: plugin_at_rest(place))
 
     def not_published(self, publishers):
         """What the core has yet to take, or has counted wrong."""
@@ -443,6 +457,7 @@ def main():
     parser.add_argument("--seconds", type=float, default=600)
     parser.add_argument("--seed", type=int, default=random.randrange(1 << 32))
     args = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit("soak: asked to end"))  # by way of world.stop()
     print(f"soak: seed {args.seed}, {args.seconds:g} s", flush=True)
     scratch = tempfile.mkdtemp(prefix="sluice-soak-")
     world = Soak(args.seed, scratch)
@@ -452,7 +467,7 @@ def main():
     except Unavailable as unavailable:
         print(f"skipped: {unavailable}")
         return 77
-    except (Wrong, AssertionError, sluice.Error) as error:
+    except (Wrong, AssertionError, OSError, sluice.Error) as error:
         wrong = str(error)
     finally:
         code, left = world.stop()

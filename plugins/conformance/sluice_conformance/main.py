@@ -3,6 +3,7 @@
 import argparse
 import os
 import shutil
+import signal
 import sys
 
 from . import cases_flows, cases_life, cases_ports, suite
@@ -57,6 +58,7 @@ def parse(argv):
 
 def main(argv=None):
     parser, args = parse(argv)
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(f"{parser.prog}: asked to end"))
     if args.list:
         for name, function in suite.cases().items():
             print(f"{name:<16}{' '.join(function.__doc__.split())}")

@@ -52,8 +52,13 @@ def run(settings, make_profile, names, jobs):
     workers = [threading.Thread(target=work) for _ in range(min(jobs, len(todo)))]
     for worker in workers:
         worker.start()
-    for worker in workers:
-        worker.join()
+    try:
+        for worker in workers:
+            worker.join()
+    except BaseException as stop:  # asked to end: what was made is to be taken away all the same
+        troubles.append(stop)
+        for worker in workers:
+            worker.join()
     if troubles:
         raise troubles[0]
     print(f"{settings.name} in a {settings.isolation}: {results['ok']} passed, {results['FAILED']} failed, "
