@@ -108,7 +108,12 @@ class Chaos:
 
     def device(self, place):
         port = self.rng.choice(place.ports[1:])
-        before = self.world.program(port)
+        end = time.monotonic() + 5
+        while self.world.port(port)["state"] != "up":  # else what is known of it is of another time
+            if time.monotonic() > end:
+                return
+            time.sleep(0.02)
+        before = self.world.port(port)["info"].get("program")
         with contextlib.suppress(FileNotFoundError):  # the plugin is just not there to have it
             place.break_device(port)
         time.sleep(self.rng.choice((0, 0.1, 0.7)))

@@ -152,9 +152,8 @@ class Soak:
         found = [plugin for plugin in self.call("plugin_list")["plugins"] if plugin["name"] == place.name]
         return found[0] if found else {"state": "not loaded", "pid": 0, "detail": "", "pending": 0, "lag": 0}
 
-    def program(self, port):
-        """The id of the XDP program that it has, if any."""
-        return next((one["info"].get("program") for one in self.call("port_list")["ports"] if one["name"] == port), None)
+    def port(self, name):
+        return next(port for port in self.call("port_list")["ports"] if port["name"] == name)
 
     def pid(self, place):
         return int(self.plugin(place)["pid"])
@@ -234,7 +233,7 @@ class Soak:
         self.until(ports_down)
         # Until its plugin has noticed that a device was away, a port is said to be up and forwards nothing.
         self.until(lambda: [f"{port} has its program still" for port, program in self.away.items()
-                            if program is not None and self.program(port) == program])
+                            if self.port(port)["info"].get("program") == program])
         if self.away:
             time.sleep(0.3)  # for the last word of the kernel's about it
         self.away.clear()
