@@ -156,14 +156,15 @@ int Run(const nlohmann::json& description) {
   std::optional<HostFile> file;
   std::optional<Lifeline> lifeline;
   if (description.at("keep_orphaned").get<bool>()) {
-    Orphan self{.spec = {.name = name,
-                         .path = text("path"),
-                         .process = true,
-                         .options = description.at("options"),
-                         .keep_orphaned = true},
-                .token = text("token"),
-                .version = (*module)->version(),
-                .pid = getpid()};
+    Orphan self;
+    self.spec.name = name;
+    self.spec.path = text("path");
+    self.spec.process = true;
+    self.spec.options = description.at("options").get<std::map<std::string, std::string>>();
+    self.spec.keep_orphaned = true;
+    self.token = text("token");
+    self.version = (*module)->version();
+    self.pid = getpid();
     auto written = HostFile::Write(text("run_dir"), self);
     if (!written) {
       Report("error plugin " + name + " cannot outlive the daemon: " + written.error().detail);

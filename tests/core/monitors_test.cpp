@@ -22,7 +22,7 @@ namespace {
 using sluice::test::TempDir;
 using Clock = std::chrono::steady_clock;
 
-#ifdef SANITIZED
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
 constexpr bool kSanitized = true;  // slow, and what was freed is kept for a while
 #else
 constexpr bool kSanitized = false;
@@ -162,6 +162,7 @@ class Slow {
   void SetSlow(bool slow) { slow_ = slow; }
   // Its copy is the daemon's table, all that it missed made up for.
   bool Equals(const Table& table) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(100));  // it has more to do than to be compared
     const std::lock_guard lock(mutex_);
     return mirror_.synced() && mirror_.size() == table.size() && Same(Contents(mirror_), table);
   }
