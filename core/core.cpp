@@ -13,6 +13,8 @@
 namespace sluice::core {
 namespace {
 
+// Whoever sends rubbish does not fill the log with it; it is all counted.
+constexpr uint64_t kBadPluginQuietNs = 60'000'000'000;
 constexpr size_t kExpirePerTurn = 4'096;
 constexpr uint64_t kPublisherCheckMs = 50;
 constexpr uint64_t kRateMs = 1'000;
@@ -86,7 +88,11 @@ void Core::OnPlugin(const std::string& identity, std::string_view payload) {
   message.Clear();
   if (auto decoded = Decode(payload, message); !decoded) {
     counters_.Add("plugin_messages_bad");
-    spdlog::warn("a plugin sent what cannot be read: {}", decoded.error().detail);
+    const uint64_t now = clock_();
+    if (bad_plugin_told_ns_ == 0 || now - bad_plugin_told_ns_ > kBadPluginQuietNs) {
+      spdlog::warn("a plugin sent what cannot be read: {}", decoded.error().detail);
+      bad_plugin_told_ns_ = now;
+    }
     return;
   }
   plugins_.OnMessage(identity, message);

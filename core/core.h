@@ -119,6 +119,7 @@ class Core {
   FlowService flow_service_;
   Rates<kRated> rates_;
   v1::FromPlugin from_plugin_;
+  uint64_t bad_plugin_told_ns_ = 0;
   bool publishers_timer_ = false;
   bool beat_now_ = false;
 };
