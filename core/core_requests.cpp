@@ -129,7 +129,7 @@ void Core::OnQuery(const v1::Request& request, v1::Reply& reply) {
       reply.clear_publishers();
       const std::string run = get.run() == 0 ? "" : " with a run " + std::to_string(get.run());
       return Deny(reply, Error{"no_such_publisher",
-                               "nothing has come from a publisher '" + get.name().substr(0, 64) + "'" + run, 0, 0});
+                               "nothing has come from a publisher '" + Utf8(get.name(), 64) + "'" + run, 0, 0});
     }
     default:
       counters_.AddReason("refused", "bad_request");

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 
@@ -28,7 +29,7 @@ class Rates {
     if (now_ns <= oldest.at_ns) return rates;
     const double seconds = static_cast<double>(now_ns - oldest.at_ns) / 1e9;
     for (size_t i = 0; i < kCounters; ++i) {
-      rates[i] = static_cast<uint64_t>(static_cast<double>(counts[i] - oldest.counts[i]) / seconds + 0.5);
+      rates[i] = static_cast<uint64_t>(std::llround(static_cast<double>(counts[i] - oldest.counts[i]) / seconds));
     }
     return rates;
   }

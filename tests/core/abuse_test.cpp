@@ -22,6 +22,11 @@ using Peers = std::vector<std::unique_ptr<RawPeer>>;
 
 constexpr size_t kMany = 300;
 constexpr auto kPrompt = std::chrono::seconds(5);  // on a machine that is busy with other tests
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+constexpr bool kSanitized = true;  // what is freed is kept for a while, to be watched
+#else
+constexpr bool kSanitized = false;
+#endif
 constexpr uint64_t kMaxGrowth = uint64_t{192} << 20;
 
 class AbuseTest : public ::testing::Test {
@@ -62,7 +67,9 @@ class AbuseTest : public ::testing::Test {
     publisher_->Say("flow.put", R"j({"publisher":"good","flows":[{"match":"eth_type(0x)j" +
                                     std::to_string(1'000 + put_++) + R"j()"}]})j");
     EXPECT_TRUE(Eventually([&] { return std::stoull(Status()["flows"].get<std::string>()) > flows; }, kPrompt));
-    EXPECT_LT(Memory(), before_ + kMaxGrowth);
+    if (!kSanitized) {
+      EXPECT_LT(Memory(), before_ + kMaxGrowth);
+    }
   }
 
   // `count` peers that have all said `words`, one after the other, and stay.
@@ -212,6 +219,8 @@ TEST_F(AbuseTest, ThousandsOfConnections) {
   ExpectWell();
 }
 
+// UBSan looks at objects by way of a pipe: it takes those for broken that it has no descriptor to look at with.
+#ifndef __SANITIZE_ADDRESS__
 TEST_F(AbuseTest, NoDescriptorIsLeft) {
   Start();
   const Listener listener(*daemon_);
@@ -240,6 +249,7 @@ TEST_F(AbuseTest, NoDescriptorIsLeft) {
   peers.clear();
   ExpectWell();
 }
+#endif
 
 TEST_F(AbuseTest, APublisherThatFloodsLeavesRoomAndTurnsToOthers) {
   Start("[limits]\nmax_flows_per_publisher = 1000\n");

@@ -11,6 +11,7 @@
 
 #include "core.h"
 #include "fuzz.h"
+#include "sluice/utf8.h"
 #include "sluice/wire.h"
 
 namespace sluice::core {
@@ -70,7 +71,7 @@ template <typename Message>
 void CheckReadable(const Message& message) {
   Message again;
   const auto read = Decode(Encode(message), again);
-  if (!read) std::fprintf(stderr, "%s\n", read.error().detail.c_str());
+  if (!read) std::fprintf(stderr, "%s: %s\n", read.error().detail.c_str(), message.ShortDebugString().c_str());
   FUZZ_CHECK(read);
 }
 
@@ -158,8 +159,10 @@ class Rig {
     return settings;
   }
 
+  // From a file in JSON, whose reader lets nothing but UTF-8 pass.
   static Orphan OrphanOf(const std::string& name, const std::string& token) {
-    const PluginSpec spec{.name = name, .path = FUZZ_PLUGINS, .process = true, .options = {}, .keep_orphaned = true};
+    const PluginSpec spec{
+        .name = Utf8(name), .path = FUZZ_PLUGINS, .process = true, .options = {}, .keep_orphaned = true};
     return {.spec = spec, .token = token, .version = "1", .pid = 1};
   }
 
