@@ -160,14 +160,14 @@ TEST_F(Words, ReportsOfPortsThatAreNoneAreCounted) {
 
 TEST_F(Words, WhatIsNoUtf8IsShownSoThatItCanBeRead) {
   core->OnIngress("\xff\xfe", "{}");
-  core->OnIngress(std::string(63, 'a') + "\xc3\x9f", "{}");
+  core->OnIngress(std::string(63, 'a').append("\xc3\x9f"), "{}");
   // The rig reads what is published, or fails.
   const auto told = Events();
   ASSERT_EQ(told.size(), 1U);
   EXPECT_EQ(told[0].refused().topic(), "??");
   EXPECT_EQ(told[0].refused().refused(0).detail(), "there is no ingress topic '\?\?'");
   EXPECT_EQ(Counted("refused.unknown_topic"), 2U);
-  const std::string name = std::string(63, 'a') + "\xc3\x9f";
+  const std::string name = std::string(63, 'a').append("\xc3\x9f");
   v1::FlowPut put;
   put.set_publisher(name);
   put.add_flows()->set_ufid(name + name);
