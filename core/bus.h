@@ -55,13 +55,13 @@ class Bus {
   Bus(Endpoints endpoints, const BusLimits& limits);
 
   const Endpoints endpoints_;
+  std::unique_ptr<ConnectionGuard> guard_;  // outlives the context, whose thread accepts connections to the end
   zmq::context_t context_;
   zmq::socket_t ingress_;
   zmq::socket_t control_;
   zmq::socket_t events_;
   zmq::socket_t plugins_;
   ConnectionMonitor connections_{context_};
-  std::unique_ptr<ConnectionGuard> guard_;
 };
 
 }  // namespace sluice::core

@@ -317,7 +317,7 @@ void Plugins::Unload(const std::string& name, bool keep, Done done) {
   });
 }
 
-void Plugins::Reload(const std::string& name, Done done) {
+void Plugins::Reload(const std::string& name, const Done& done) {
   Slot* slot = Find(name);
   if (slot == nullptr) return done(Error{"no_such_plugin", "no plugin " + name + " is loaded", 0, 0});
   auto away = slot->away = std::make_shared<Away>();

@@ -66,7 +66,7 @@ class Plugins {
   // Errors: "no_such_plugin", "busy", "stop_failed".
   void Unload(const std::string& name, bool keep, Done done);
   // `done` when the new one has every flow again, or is not as far within `start_ms`. Errors: those of both.
-  void Reload(const std::string& name, Done done);
+  void Reload(const std::string& name, const Done& done);
   // Stops all; `done` when none is left.
   void StopAll(std::function<void()> done);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <cerrno>
 #include <cstring>
 #include <map>
@@ -21,7 +22,7 @@ struct Recorder {
   std::mutex mutex;
   std::vector<std::string> calls;
   std::map<uint8_t, uint64_t> packets;  // by the ufid's first byte; reported and cleared by stats
-  int answer = SLUICE_INSTALLED;
+  std::atomic<int> answer = SLUICE_INSTALLED;
 
   void Note(std::string call) {
     const std::lock_guard lock(mutex);

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
+
 #include "fake_core.h"
 #include "sluice/wire.h"
 
@@ -204,7 +206,7 @@ TEST_F(PublisherTest, SettlesWhenTheDaemonHasHadTheLastWord) {
   Publisher::Settings settings;
   settings.control = core.endpoints().control;
   auto publisher = Connect(settings);
-  int asked = 0;
+  std::atomic<int> asked = 0;
   core.SetHandler([&](const v1::Request& request) {
     v1::Reply reply = core.Yes();
     EXPECT_EQ(request.publisher_get().name(), "test");
