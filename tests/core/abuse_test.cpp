@@ -22,7 +22,7 @@ using Peers = std::vector<std::unique_ptr<RawPeer>>;
 
 constexpr size_t kMany = 300;
 constexpr auto kPrompt = std::chrono::seconds(5);  // on a machine that is busy with other tests
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLUICE_SANITIZED
 constexpr bool kSanitized = true;  // what is freed is kept for a while, to be watched
 #else
 constexpr bool kSanitized = false;
@@ -220,7 +220,7 @@ TEST_F(AbuseTest, ThousandsOfConnections) {
 }
 
 // UBSan looks at objects by way of a pipe: it takes those for broken that it has no descriptor to look at with.
-#ifndef __SANITIZE_ADDRESS__
+#ifndef SLUICE_SANITIZED
 TEST_F(AbuseTest, NoDescriptorIsLeft) {
   Start();
   const Listener listener(*daemon_);

@@ -11,7 +11,7 @@
 namespace sluice::core::test {
 namespace {
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLUICE_SANITIZED
 constexpr const char* kSegmentationFault = "its process exited with status ";  // a sanitizer catches the signal
 #else
 constexpr const char* kSegmentationFault = "its process was killed by signal 11 (Segmentation fault)";

@@ -22,7 +22,7 @@ namespace {
 using sluice::test::TempDir;
 using Clock = std::chrono::steady_clock;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLUICE_SANITIZED
 constexpr bool kSanitized = true;  // slow, and what was freed is kept for a while
 #else
 constexpr bool kSanitized = false;

@@ -16,7 +16,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#ifdef SLUICE_SANITIZED
 constexpr bool kSanitized = true;  // what is freed is kept for a while, to be watched
 #else
 constexpr bool kSanitized = false;
