@@ -16,6 +16,8 @@
 #include <nlohmann/json.hpp>
 #include <system_error>
 
+#include "pidfd.h"
+
 namespace sluice::core {
 namespace fs = std::filesystem;
 namespace {
@@ -106,7 +108,7 @@ std::vector<Orphan> FindOrphans(const std::string& run_dir) {
 }
 
 Result<UniqueFd> OpenOrphan(const std::string& run_dir, const Orphan& orphan) {
-  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, orphan.pid, 0)));
+  UniqueFd pidfd = OpenPidfd(orphan.pid);
   // It lived after the descriptor was had: that is of no other process.
   if (pidfd && WriterLives(PathOf(run_dir, orphan.spec.name))) return pidfd;
   const std::string why = pidfd ? "it has just ended" : std::strerror(errno);

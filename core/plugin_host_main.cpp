@@ -23,6 +23,7 @@
 #include "clock.h"
 #include "launchers.h"
 #include "orphans.h"
+#include "pidfd.h"
 #include "plugin_module.h"
 
 namespace {
@@ -55,8 +56,6 @@ UniqueFd TakeSignals() {
   return fd;
 }
 
-UniqueFd OpenProcess(pid_t pid) { return UniqueFd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0))); }
-
 // The daemon that this process belongs to, where it is to outlive it.
 class Lifeline {
  public:
@@ -79,7 +78,7 @@ class Lifeline {
                  patience_ms_ == 0 ? "until another comes" : fmt::format("for {} ms without another", patience_ms_));
   }
   void OnAdopted(pid_t daemon) {
-    daemon_ = OpenProcess(daemon);
+    daemon_ = sluice::core::OpenPidfd(daemon);
     if (!daemon_) return OnOrphaned();  // gone as soon as it came
     spdlog::info("sluiced {} has taken it over", daemon);
   }
@@ -92,7 +91,7 @@ class Lifeline {
 
 // No longer goes with `parent`. The descriptor is empty where that has gone already.
 UniqueFd Outlive(pid_t parent) {
-  UniqueFd daemon = OpenProcess(parent);
+  UniqueFd daemon = sluice::core::OpenPidfd(parent);
   prctl(PR_SET_PDEATHSIG, 0);
   if (getppid() != parent) daemon.Reset();
   return daemon;

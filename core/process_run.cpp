@@ -15,6 +15,7 @@
 
 #include "launchers.h"
 #include "orphans.h"
+#include "pidfd.h"
 
 namespace sluice::core {
 namespace {
@@ -198,7 +199,7 @@ Result<std::unique_ptr<PluginRun>> RunInProcess(const PluginSpec& spec, const st
   pid_t pid = 0;
   const int spawned = SpawnSettings(theirs.get()).Spawn(pid, place.host_program, EnvironmentWith(description.dump()));
   if (spawned != 0) return failed(place.host_program + " cannot be run", spawned);
-  UniqueFd pidfd(static_cast<int>(syscall(SYS_pidfd_open, pid, 0)));
+  UniqueFd pidfd = OpenPidfd(pid);
   if (!pidfd) {
     const int why = errno;
     kill(pid, SIGKILL);

@@ -22,11 +22,6 @@ using Peers = std::vector<std::unique_ptr<RawPeer>>;
 
 constexpr size_t kMany = 300;
 constexpr auto kPrompt = std::chrono::seconds(5);  // on a machine that is busy with other tests
-#ifdef SLUICE_SANITIZED
-constexpr bool kSanitized = true;  // what is freed is kept for a while, to be watched
-#else
-constexpr bool kSanitized = false;
-#endif
 constexpr uint64_t kMaxGrowth = uint64_t{192} << 20;
 
 class AbuseTest : public ::testing::Test {

@@ -17,6 +17,12 @@ namespace sluice::core::test {
 using nlohmann::json;
 using sluice::test::Daemon;
 
+#ifdef SLUICE_SANITIZED
+constexpr bool kSanitized = true;  // slow, and what is freed is kept for a while, to be watched
+#else
+constexpr bool kSanitized = false;
+#endif
+
 // Until `condition` holds; false after `timeout`.
 bool Eventually(const std::function<bool()>& condition, std::chrono::milliseconds timeout = std::chrono::seconds(10));
 

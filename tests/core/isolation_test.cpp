@@ -11,11 +11,8 @@
 namespace sluice::core::test {
 namespace {
 
-#ifdef SLUICE_SANITIZED
-constexpr const char* kSegmentationFault = "its process exited with status ";  // a sanitizer catches the signal
-#else
-constexpr const char* kSegmentationFault = "its process was killed by signal 11 (Segmentation fault)";
-#endif
+constexpr const char* kSegmentationFault = kSanitized ? "its process exited with status "  // the signal is caught
+                                                      : "its process was killed by signal 11 (Segmentation fault)";
 
 using Clock = std::chrono::steady_clock;
 

@@ -22,12 +22,6 @@ namespace {
 using sluice::test::TempDir;
 using Clock = std::chrono::steady_clock;
 
-#ifdef SLUICE_SANITIZED
-constexpr bool kSanitized = true;  // slow, and what was freed is kept for a while
-#else
-constexpr bool kSanitized = false;
-#endif
-
 // By ufid: its actions, which tell which version of it this is.
 using Table = std::map<std::string, std::string>;
 

@@ -16,12 +16,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-#ifdef SLUICE_SANITIZED
-constexpr bool kSanitized = true;  // what is freed is kept for a while, to be watched
-#else
-constexpr bool kSanitized = false;
-#endif
-
 // A process takes longer to start.
 int Rounds(const std::string& isolation) {
   const char* given = std::getenv("SLUICE_LOAD_ROUNDS");
