@@ -127,23 +127,22 @@ Reader Tables(std::function<void(const toml::table&)> one) {
 
 void ReadPlugin(const toml::table& table, Config& config) {
   PluginConfig plugin;
-  std::string isolation = "thread";
   std::string orphan = "withdraw";
   ReadTable(table, "plugin.",
             {{"name", Text(plugin.name)},
-             {"isolation", Text(isolation)},
+             {"isolation", Text(plugin.isolation)},
              {"orphan", Text(orphan)},
              {"options", Options(plugin.options)}});
   if (plugin.name.empty()) Refuse(table, "this [[plugin]] has no name");
-  if (isolation != "thread" && isolation != "process") {
+  const std::string& isolation = plugin.isolation;
+  if (table.contains("isolation") && isolation != "thread" && isolation != "process") {
     Refuse(*table.get("isolation"), "plugin.isolation is \"" + isolation + "\"; it can be \"thread\" or \"process\"");
   }
   if (orphan != "withdraw" && orphan != "keep") {
     Refuse(*table.get("orphan"), "plugin.orphan is \"" + orphan + "\"; it can be \"withdraw\" or \"keep\"");
   }
-  plugin.process = isolation == "process";
   plugin.keep_orphaned = orphan == "keep";
-  if (plugin.keep_orphaned && !plugin.process) {
+  if (plugin.keep_orphaned && isolation != "process") {
     Refuse(*table.get("orphan"), "plugin.orphan is \"keep\", which only a plugin with isolation \"process\" can");
   }
   config.plugins.push_back(std::move(plugin));

@@ -14,8 +14,8 @@
 namespace sluice::core {
 
 struct PluginConfig {
-  std::string name;  // or a path
-  bool process = false;
+  std::string name;       // or a path
+  std::string isolation;  // "thread" or "process"; empty: as the plugin wants it
   std::map<std::string, std::string> options;
   bool keep_orphaned = false;
 };

@@ -111,7 +111,12 @@ Result<PluginSpec> Core::SpecOf(const std::string& name, const std::string& isol
   }
   auto place = paths_.Find(name);
   if (!place) return place.error();
-  return PluginSpec{place->name, place->path, isolation == "process", options, orphan == "keep"};
+  const bool needs_process = NeedsProcess(place->path);
+  if (needs_process && isolation == "thread") {
+    return Error{"needs_process",
+                 "plugin " + place->name + " runs in a process of its own only: leave the isolation to it", 0, 0};
+  }
+  return PluginSpec{place->name, place->path, needs_process || isolation == "process", options, orphan == "keep"};
 }
 
 void Core::LoadConfigured(const std::string& name, Result<PluginSpec> spec) {

@@ -140,7 +140,7 @@ Daemon::Daemon(const Config& config, RunDir run_dir, std::unique_ptr<Bus> bus, U
   for (const PortConfig& port : config.ports) core_->AddConfigured(port.name, port.plugin, port.options);
   std::vector<std::pair<std::string, Result<PluginSpec>>> wanted;
   for (const PluginConfig& plugin : config.plugins) {
-    wanted.emplace_back(plugin.name, core_->SpecOf(plugin.name, plugin.process ? "process" : "thread",
+    wanted.emplace_back(plugin.name, core_->SpecOf(plugin.name, plugin.isolation,
                                                    plugin.keep_orphaned ? "keep" : "withdraw", plugin.options));
   }
   for (const Orphan& orphan : FindOrphans(run_dir_.path())) TakeOver(orphan, wanted, config.plugin_stop_ms);

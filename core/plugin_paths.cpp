@@ -3,10 +3,14 @@
 
 #include <algorithm>
 #include <array>
+#include <boost/dll/library_info.hpp>
 #include <cctype>
 #include <cstdlib>
+#include <exception>
 #include <filesystem>
 #include <system_error>
+
+#include "sluice/plugin.h"
 
 namespace sluice::core {
 namespace fs = std::filesystem;
@@ -45,6 +49,15 @@ Result<PluginPaths::Place> PluginPaths::Find(const std::string& name_or_path) co
     looked.append(looked.empty() ? "" : ", ").append(path);
   }
   return Error{"no_such_plugin", "there is no plugin " + name_or_path + " (looked for " + looked + ")", 0, 0};
+}
+
+bool NeedsProcess(const std::string& path) {
+  try {
+    const auto sections = boost::dll::library_info(path).sections();
+    return std::find(sections.begin(), sections.end(), SLUICE_PLUGIN_PROCESS_SECTION) != sections.end();
+  } catch (const std::exception&) {  // not ELF, or cut short: loading it will say so
+    return false;
+  }
 }
 
 std::string ProgramDir() {

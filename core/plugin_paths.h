@@ -26,6 +26,10 @@ class PluginPaths {
   std::vector<std::string> dirs_;
 };
 
+// Whether the plugin's file says that it must not be loaded into the daemon (SLUICE_PLUGIN_NEEDS_PROCESS in plugin.h).
+// Reads the file, loads nothing; a file that is no shared object says nothing.
+bool NeedsProcess(const std::string& path);
+
 // The directory of the running program.
 std::string ProgramDir();
 // Candidates, the first that the user gave alone: `configured`, the environment's `variable`, or those by the program.

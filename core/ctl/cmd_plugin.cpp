@@ -85,7 +85,8 @@ void AddPluginCommands(const Cli& cli) {
                               "  sluicectl plugin load xdp\n"
                               "  sluicectl plugin load ./build/lib/sluice/plugins/xdp.so --isolation process");
   load->add_option("NAME|PATH", arguments->name, "A name in the daemon's plugin directory, or a path")->required();
-  load->add_option("--isolation", arguments->isolation, "A thread of the daemon, or a process of its own")
+  load->add_option("--isolation", arguments->isolation,
+                   "A thread of the daemon, or a process of its own; by default as the plugin wants it")
       ->check(CLI::IsMember({"thread", "process"}));
   load->add_option(
           "--orphan", arguments->orphan,

@@ -47,19 +47,26 @@ std::string Quoted(std::string text) {
   return '"' + text + '"';
 }
 
+// The reason of a flow that is installed so that the device classifies, and software forwards. OVS prints the same
+// word.
+constexpr std::string_view kPartial = "partial";
+
 std::string OffloadText(const v1::Flow& flow) {
   std::string devices;
   std::string others;
+  bool full = false;
   for (const v1::Offload& offload : flow.offload()) {
     if (offload.state() == v1::INSTALLED) {
       devices += ", dp:" + offload.plugin();
+      full = full || offload.reason() != kPartial;
       continue;
     }
     others += ", " + std::string(StateName(offload.state())) + ':' + offload.plugin();
     if (!offload.reason().empty()) others += ':' + offload.reason();
     if (!offload.detail().empty()) others += '(' + Quoted(offload.detail()) + ')';
   }
-  return std::string(", offloaded:") + (devices.empty() ? "no" : "yes") + devices + others;
+  const char* extent = devices.empty() ? "no" : full ? "yes" : "partial";
+  return std::string(", offloaded:") + extent + devices + others;
 }
 
 std::string TimeOfDay(uint64_t time_ns) {

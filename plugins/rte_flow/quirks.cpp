@@ -1,30 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "quirks.h"
 
-#include <algorithm>
-#include <array>
+#include <map>
 
 namespace sluice::rteflow {
-namespace {
 
-struct KnownDriver {
-  std::string_view name;
-  Quirks quirks;
-};
-
-constexpr std::array kKnownDrivers{
-    // DPDK 22.11: RSS loads a BPF program that newer kernels refuse, and the driver has crashed on it. Rules are TC
-    // flower
-    // filters, some of them not those that were asked for; net_tap.md has which.
-    KnownDriver{"net_tap", {.rss = false, .readback = Readback::kTc}},
-};
-
-}  // namespace
-
-Quirks QuirksOf(std::string_view driver) {
-  const auto* known =
-      std::find_if(kKnownDrivers.begin(), kKnownDrivers.end(), [&](const KnownDriver& k) { return k.name == driver; });
-  return known == kKnownDrivers.end() ? Quirks{} : known->quirks;
+const Quirks& QuirksOf(const std::string& driver) {
+  static const Quirks kOrdinary;
+  static const std::map<std::string, Quirks> kKnown = {
+      // DPDK 22.11: RSS loads a BPF program that kernels refuse, and has crashed the driver. Some of the filters that
+      // it
+      // makes are not those that were asked for: net_tap.md has which.
+      {"net_tap", {.rss = false, .readback = Readback::kTc}},
+  };
+  const auto found = kKnown.find(driver);
+  return found == kKnown.end() ? kOrdinary : found->second;
 }
 
 }  // namespace sluice::rteflow

@@ -62,7 +62,12 @@ Match HeldTagged(const TcFilter& filter) {
 // What the filter takes, in the flow model's words.
 Result<Match> Held(const TcFilter& filter, TaggedFrames tagged) {
   if (!filter.beyond.empty()) return Differs("has " + filter.beyond + ", which no rule asked for");
-  if (IsTag(filter.protocol)) return HeldTagged(filter);
+  if (IsTag(filter.protocol)) {
+    if (filter.eth_type && filter.eth_type != filter.vlan_eth_type) {
+      return Differs("compares the type behind all tags, which no rule asked for");
+    }
+    return HeldTagged(filter);
+  }
   Match held = filter.keys;
   if (filter.protocol != ETH_P_ALL) {
     held.SetExact(Field::eth_type, filter.protocol);

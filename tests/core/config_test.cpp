@@ -55,7 +55,7 @@ plugin = "rte_flow"
   EXPECT_EQ(config.heartbeat_ms, 50U);
   EXPECT_EQ(config.endpoints.control, "ipc:///tmp/c");
   ASSERT_EQ(config.plugins.size(), 1U);
-  EXPECT_TRUE(config.plugins[0].process);
+  EXPECT_EQ(config.plugins[0].isolation, "process");
   EXPECT_TRUE(config.plugins[0].keep_orphaned);
   EXPECT_EQ(config.plugins[0].options.at("n"), "5");
   EXPECT_EQ(config.plugins[0].options.at("t"), "true");

@@ -50,6 +50,17 @@ class IsolationTest : public ::testing::Test {
                                          "[limits]\nrestarts = 3\n")}};
 };
 
+TEST_F(IsolationTest, APluginThatNeedsAProcessGetsOneAndIsRefusedAsAThread) {
+  const json refused = AskJson(daemon_, Load("needs_process", "thread"));
+  EXPECT_EQ(refused["reason"], "needs_process");
+  EXPECT_EQ(refused["detail"], "plugin needs_process runs in a process of its own only: leave the isolation to it");
+  EXPECT_TRUE(PluginOf(daemon_, "needs_process").is_null());
+  EXPECT_TRUE(Accepts(daemon_, Load("needs_process", "")));
+  EXPECT_EQ(PluginOf(daemon_, "needs_process")["isolation"], "process");
+  EXPECT_TRUE(Accepts(daemon_, Load("session", "")));
+  EXPECT_EQ(PluginOf(daemon_, "session")["isolation"], "thread");
+}
+
 TEST_F(IsolationTest, AFrozenHostIsNoticedWithinASecondAndComesBack) {
   EXPECT_TRUE(Accepts(daemon_, Load("session", "process")));
   const std::string ufid = PutAndWait();

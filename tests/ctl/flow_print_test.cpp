@@ -86,6 +86,19 @@ TEST(FlowLineText, OneDeviceIsEnoughToBeOffloaded) {
   EXPECT_NE(FlowLineText(flow).find("offloaded:yes, dp:xdp, dp:rte_flow, actions:"), std::string::npos);
 }
 
+TEST(FlowLineText, AFlowThatOnlySoftwareForwardsIsPartial) {
+  v1::Flow flow = Flow();
+  flow.mutable_offload(0)->set_plugin("rte_flow");
+  flow.mutable_offload(0)->set_reason("partial");
+  EXPECT_NE(FlowLineText(flow).find("offloaded:partial, dp:rte_flow, actions:"), std::string::npos)
+      << FlowLineText(flow);
+  v1::Offload& other = *flow.add_offload();
+  other.set_plugin("xdp");
+  other.set_state(v1::INSTALLED);
+  EXPECT_NE(FlowLineText(flow).find("offloaded:yes, dp:rte_flow, dp:xdp, actions:"), std::string::npos)
+      << FlowLineText(flow);
+}
+
 // Every state, quoted sentences included: what is printed goes back in, by sluicectl's reader and by the library's.
 TEST(FlowLineText, PastesBack) {
   struct AnyPort : PortNames {

@@ -53,6 +53,13 @@ struct sluice_plugin_descriptor {
   void (*stop)(void* instance);
 };
 
+/* Once in a plugin, at file scope, where it cannot share a process with others (what it links cannot be unloaded, or
+ * cannot be started twice): it is then always run by sluice-plugin-host, and refused as a thread. The daemon finds the
+ * section in the file before it would load it. */
+#define SLUICE_PLUGIN_PROCESS_SECTION ".sluice_process"
+#define SLUICE_PLUGIN_NEEDS_PROCESS \
+  __attribute__((used, section(SLUICE_PLUGIN_PROCESS_SECTION))) static const char sluice_plugin_needs_process = 1;
+
 /* ---- The session: optional, in libsluice. One thread of its own; all callbacks come from it, one at a time.
  *
  * The session keeps the books for the plugin. Flows and ports that the core no longer has after a resync, and on a

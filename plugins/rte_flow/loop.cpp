@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "loop.h"
+
+#include <rte_cycles.h>
+#include <rte_prefetch.h>
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <utility>
+#include <variant>
+
+#include "action_plan.h"
+#include "single_writer.h"
+#include "tcp_flags.h"
+
+namespace sluice::rteflow {
+namespace {
+
+constexpr size_t kMostCommands = 256;  // a round: packets do not wait for more
+constexpr uint32_t kPatience = 1000;   // empty rounds before a sleep
+constexpr size_t kAhead = 4;           // packets whose memory is on its way while one is looked at
+
+uint32_t TcpFlagsOf(const soft::Parsed& packet) {
+  const uint8_t* at = packet.key.data() + Info(Field::tcp_flags).offset;
+  return uint32_t{at[0]} << 8 | at[1];
+}
+
+}  // namespace
+
+Loop::Loop(const Datapath::Settings& settings, Buffers& buffers, CommandQueue& commands, UpcallQueue& upcalls,
+           Shared& shared)
+    : burst_(std::clamp(settings.burst, 1U, kMostBurst)),
+      idle_us_(settings.idle_us),
+      buffers_(buffers),
+      commands_(commands),
+      upcalls_(upcalls),
+      shared_(shared),
+      execution_(ports_, buffers, upcalls, clock_) {}
+
+void Loop::Run(const std::atomic<bool>& stop) {
+  DatapathLoad& load = shared_.load;
+  uint32_t idle = 0;
+  while (!stop.load(std::memory_order_acquire)) {
+    const uint64_t start = rte_rdtsc();
+    const bool busy = Round() > 0;
+    Add(load.rounds, 1);
+    if (busy) {
+      Add(load.busy_cycles, rte_rdtsc() - start);
+      idle = 0;
+      continue;
+    }
+    Add(load.empty_rounds, 1);
+    if (++idle > kPatience && idle_us_ > 0) commands_.Sleep(idle_us_);
+  }
+}
+
+size_t Loop::Round() {
+  clock_.NextRound();
+  const size_t commands = commands_.Take(kMostCommands, [this](const Command& command) { std::visit(*this, command); });
+  size_t packets = 0;
+  for (const auto& port : ports_.all()) {
+    for (uint16_t queue = 0; queue < port->settings().rx_queues; ++queue) packets += Poll(*port, queue);
+  }
+  FlushPorts();
+  upcalls_.Signal();
+  TellDrained();
+  if (packets > 0) Add(shared_.load.packets, packets);
+  return commands + packets;
+}
+
+size_t Loop::Poll(LoopPort& port, uint16_t queue) {
+  std::array<rte_mbuf*, kMostBurst> packets;    // NOLINT: only what was received is read
+  std::array<DatapathFlow*, kMostBurst> flows;  // NOLINT
+  const size_t received = port.Receive(queue, std::span(packets).first(burst_), passed_);
+  if (received == 0) return 0;
+  const size_t count = Recognise(port, std::span(packets).first(received), flows);
+  for (size_t i = 0; i < count; ++i) {
+    if (flows[i] != nullptr) {
+      ExecuteMarked(port, packets[i], *flows[i]);
+    } else {
+      Classify(port, packets[i]);
+    }
+  }
+  return received;
+}
+
+size_t Loop::Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<DatapathFlow*> flows) {
+  uint64_t bytes = 0;
+  uint64_t marked = 0;
+  uint64_t stale = 0;
+  size_t count = 0;
+  for (size_t i = 0; i < std::min(kAhead, packets.size()); ++i) rte_prefetch0(packets[i]);
+  for (size_t i = 0; i < packets.size(); ++i) {
+    if (i + kAhead < packets.size()) rte_prefetch0(packets[i + kAhead]);
+    rte_mbuf* packet = packets[i];
+    bytes += packet->pkt_len;
+    if (!Buffers::IsStraight(*packet)) {
+      packet = buffers_.Straighten(packet);
+      if (packet == nullptr) {
+        Add(port.counters().no_buffer, 1);
+        continue;
+      }
+    }
+    DatapathFlow* flow = nullptr;
+    if ((packet->ol_flags & RTE_MBUF_F_RX_FDIR_ID) != 0) {
+      flow = marks_.Find(packet->hash.fdir.hi);
+      ++(flow != nullptr ? marked : stale);
+    }
+    if (flow != nullptr) {
+      rte_prefetch0(&flow->packets);
+    } else {
+      rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
+    }
+    packets[count] = packet;
+    flows[count++] = flow;
+  }
+  DatapathPortCounters& counters = port.counters();
+  Add(counters.rx_packets, packets.size());
+  Add(counters.rx_bytes, bytes);
+  if (marked > 0) Add(counters.marked, marked);
+  if (stale > 0) Add(counters.stale_mark, stale);
+  return count;
+}
+
+// The device's word is taken: nothing is parsed that the actions do not need.
+void Loop::ExecuteMarked(LoopPort& port, rte_mbuf* packet, DatapathFlow& flow) {
+  if (flow.plan.kind == DatapathFlow::Plan::Kind::kExecute) {
+    const soft::Parsed parsed = soft::Parse(BytesOf(*packet), port.number());
+    Hit(flow, packet->pkt_len, TcpFlagsOf(parsed));
+    return execution_.Execute(flow.actions, parsed.headers, packet, port, &flow.ufid, flow.plan.once);
+  }
+  Hit(flow, packet->pkt_len, flow.plan.tcp ? TcpFlags(BytesOf(*packet)) : 0);
+  ExecutePlan(port, packet, flow);
+}
+
+void Loop::Classify(LoopPort& port, rte_mbuf* packet) {
+  DatapathPortCounters& counters = port.counters();
+  const soft::Parsed parsed = soft::Parse(BytesOf(*packet), port.number());
+  if (parsed.malformed != soft::Malformed::kNo) {
+    Add(counters.malformed, 1);
+    return Miss(port, packet, "malformed");
+  }
+  DatapathFlow* flow = classifier_.Lookup(parsed);
+  if (flow == nullptr) {
+    Add(counters.miss, 1);
+    return Miss(port, packet, "miss");
+  }
+  Add(counters.hit_software, 1);
+  Hit(*flow, packet->pkt_len, TcpFlagsOf(parsed));
+  if (flow->plan.kind == DatapathFlow::Plan::Kind::kExecute) {
+    return execution_.Execute(flow->actions, parsed.headers, packet, port, &flow->ufid, flow->plan.once);
+  }
+  ExecutePlan(port, packet, *flow);
+}
+
+void Loop::ExecutePlan(LoopPort& port, rte_mbuf* packet, const DatapathFlow& flow) {
+  if (flow.plan.kind == DatapathFlow::Plan::Kind::kForward) return execution_.Forward(packet, port, flow.plan.output);
+  Add(port.counters().dropped, 1);
+  rte_pktmbuf_free(packet);
+}
+
+void Loop::Miss(LoopPort& port, rte_mbuf* packet, const char* reason) {
+  if (port.settings().miss == MissPolicy::kUpcall) {
+    execution_.SendUp(port, reason, nullptr, BytesOf(*packet), packet->pkt_len);
+  }
+  rte_pktmbuf_free(packet);
+}
+
+void Loop::Hit(DatapathFlow& flow, uint32_t bytes, uint32_t tcp_flags) {
+  Add(flow.packets, 1);
+  Add(flow.bytes, bytes);
+  flow.last_used.store(clock_.Now(), std::memory_order_relaxed);
+  if (tcp_flags != 0) {
+    flow.tcp_flags.store(flow.tcp_flags.load(std::memory_order_relaxed) | tcp_flags, std::memory_order_relaxed);
+  }
+}
+
+void Loop::FlushPorts() {
+  for (const auto& port : ports_.all()) port->Flush();
+}
+
+void Loop::TellDrained() {
+  if (shared_.drained.load(std::memory_order_relaxed) == passed_) return;
+  uint64_t drained = passed_;
+  for (const auto& port : ports_.all()) drained = std::min(drained, port->drained());
+  if (drained > shared_.drained.load(std::memory_order_relaxed)) {
+    shared_.drained.store(drained, std::memory_order_release);
+  }
+}
+
+void Loop::operator()(const command::AddPort& add) {
+  if (LoopPort* port = ports_.Find(add.port.number); port != nullptr) {
+    FlushPorts();
+    port->Change(add.port);
+  } else {
+    ports_.Add(std::make_unique<LoopPort>(add.port, add.counters));
+  }
+}
+
+void Loop::operator()(const command::RemovePort& remove) {
+  const LoopPort* port = ports_.Find(remove.number);
+  if (port == nullptr) return;
+  FlushPorts();
+  ports_.Remove(*port);
+}
+
+void Loop::operator()(const command::Insert& insert) {
+  DatapathFlow& flow = *insert.flow;
+  flow.plan = PlanOf(flow.match, flow.actions);
+  classifier_.Insert(flow.match, flow.priority, flow);
+  marks_.Insert(flow);
+}
+
+void Loop::operator()(const command::Remove& remove) {
+  const DatapathFlow& flow = *remove.flow;
+  classifier_.Remove(flow.match, flow.priority, flow);
+  marks_.Remove(flow);
+}
+
+void Loop::operator()(const command::PacketOut& out) {
+  const PacketOutRequest& request = *out.request;
+  LoopPort* port = ports_.Find(request.port);
+  if (port == nullptr) return;
+  rte_mbuf* packet = request.frame.size() < RTE_ETHER_HDR_LEN ? nullptr : buffers_.Copy(request.frame);
+  if (packet == nullptr) return Add(port->counters().packet_out_failed, 1);
+  Add(port->counters().packet_out, 1);
+  if (!request.actions) return Classify(*port, packet);
+  const soft::Parsed parsed = soft::Parse(BytesOf(*packet), port->number());
+  execution_.Execute(*request.actions, parsed.headers, packet, *port, nullptr, false);
+}
+
+void Loop::operator()(const command::Fence& fence) {
+  FlushPorts();
+  passed_ = fence.number;
+  shared_.passed.store(passed_, std::memory_order_release);
+  shared_.passed.notify_all();
+}
+
+}  // namespace sluice::rteflow

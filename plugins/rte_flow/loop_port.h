@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: Apache-2.0
+// A port as the loop has it: receives from the device's queues, collects what is to be sent and sends it in batches,
+// and counts.
+//
+// The loop's thread, but for the counters, which any thread reads.
+#pragma once
+
+#include <rte_ethdev.h>
+#include <rte_mbuf.h>
+
+#include <array>
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <vector>
+
+#include "datapath.h"
+#include "single_writer.h"
+#include "token_bucket.h"
+
+namespace sluice::rteflow {
+
+class LoopPort {
+ public:
+  LoopPort(const Datapath::Port& port, std::shared_ptr<DatapathPortCounters> counters);
+  LoopPort(const LoopPort&) = delete;
+  LoopPort& operator=(const LoopPort&) = delete;
+
+  [[nodiscard]] uint32_t number() const { return port_.number; }
+  [[nodiscard]] const Datapath::Port& settings() const { return port_; }
+  [[nodiscard]] DatapathPortCounters& counters() { return *counters_; }
+  [[nodiscard]] TokenBucket& upcall_limit() { return upcall_limit_; }
+
+  // Nothing may be waiting to be sent.
+  void Change(const Datapath::Port& port);
+
+  // How many came. `fence`: the last that has passed, for drained().
+  uint16_t Receive(uint16_t queue, std::span<rte_mbuf*> packets, uint64_t fence) {
+    const uint16_t count = rte_eth_rx_burst(port_.ethdev, queue, packets.data(), static_cast<uint16_t>(packets.size()));
+    if (count == 0) drained_[queue] = fence;
+    return count;
+  }
+  // The newest fence behind which each receive queue was seen empty.
+  [[nodiscard]] uint64_t drained() const;
+
+  // Takes `packet` over, which came in by `from`; it is sent at Flush at the latest.
+  void Send(rte_mbuf* packet, LoopPort& from) {
+    // What the packet said on receipt would mislead who receives it next, on a device made of memory.
+    packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+    if (run_count_ == 0 || runs_[run_count_ - 1].from != &from) runs_[run_count_++] = {&from, 0};
+    ++runs_[run_count_ - 1].count;
+    waiting_bytes_ += packet->pkt_len;
+    waiting_[waiting_count_++] = packet;
+    if (waiting_count_ == kBatch) Flush();
+  }
+  void Flush() {
+    if (waiting_count_ > 0) SendWaiting();
+  }
+
+ private:
+  static constexpr uint16_t kBatch = 64;
+  // Packets in a row that came in by the same port.
+  struct Run {
+    LoopPort* from;
+    uint16_t count;
+  };
+
+  void SendWaiting();
+  void CountForwarded(uint16_t sent);
+
+  Datapath::Port port_;
+  std::shared_ptr<DatapathPortCounters> counters_;
+  TokenBucket upcall_limit_;
+  std::vector<uint64_t> drained_;  // of each queue
+
+  uint16_t waiting_count_ = 0;
+  uint16_t run_count_ = 0;
+  uint64_t waiting_bytes_ = 0;
+  std::array<rte_mbuf*, kBatch> waiting_{};
+  std::array<Run, kBatch> runs_{};
+};
+
+}  // namespace sluice::rteflow

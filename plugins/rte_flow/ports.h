@@ -1,0 +1,96 @@
+// SPDX-License-Identifier: Apache-2.0
+// The ports of this plugin: which device each has, and how the core is told of it.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "datapath.h"
+#include "eth_device.h"
+#include "flow_api.h"
+#include "offloader.h"
+#include "port_settings.h"
+#include "readback_tap.h"
+#include "sluice/flow_text.h"
+#include "sluice/sluice.pb.h"
+
+namespace sluice::rteflow {
+
+// A port whose device is there.
+struct Port {
+  std::string name;
+  uint32_t number = 0;
+  PortSettings settings;
+  std::unique_ptr<EthDevice> device;
+  std::unique_ptr<FlowApi> api;
+  std::unique_ptr<Offloader> offloader;   // nullptr: nothing is asked of the device
+  std::unique_ptr<TapReadback> readback;  // nullptr: the device is believed
+  std::string driver;
+  std::string interface;
+};
+
+// Session thread. Reports of a port's state go into the FromPlugin given.
+class Ports : public PortNames {
+ public:
+  // `before`: before a device is closed, to take the rules out of it, and those of other devices that send to it. What
+  // `removed` is called for is on one of DPDK's threads.
+  struct Told {
+    std::function<void()> opening;
+    std::function<void(Port&)> before;
+    std::function<void()> removed;
+  };
+  Ports(Datapath& datapath, PortSettings defaults, Told told)
+      : datapath_(datapath), defaults_(std::move(defaults)), told_(std::move(told)) {}
+
+  // True: numbers have another meaning now, flows put before are not to be trusted.
+  bool Put(const v1::Port& port, v1::FromPlugin& out);
+  void Delete(const std::string& name);
+  // The device of `name` is of no more use: it is closed, and the port failed because of `why`.
+  void Fail(const std::string& name, const std::string& why, v1::FromPlugin& out);
+  void MarkStale();
+  void DeleteStale();
+  // Closes every device.
+  void Clear();
+  // Devices that their driver lost, links that went or came.
+  void Look(v1::FromPlugin& out);
+  // Those whose counters, or what was learnt of their device, changed since the last call.
+  void ReportCounters(v1::FromPlugin& out);
+
+  // With a device only; nullptr where there is none.
+  [[nodiscard]] Port* ByNumber(uint32_t number) const;
+  [[nodiscard]] Port* ByName(const std::string& name) const;
+  void ForEach(const std::function<void(Port& port)>& call) const;
+
+  // PortNames: with a device or without.
+  [[nodiscard]] std::optional<uint32_t> Number(std::string_view name) const override;
+  [[nodiscard]] std::optional<std::string> Name(uint32_t number) const override;
+  [[nodiscard]] bool AcceptsUnknownNumbers() const override { return false; }
+
+ private:
+  struct Slot {
+    uint32_t number = 0;
+    std::map<std::string, std::string> options;
+    std::string state;  // as in v1::Port
+    std::string detail;
+    std::unique_ptr<Port> port;
+    bool stale = false;
+    std::map<std::string, uint64_t> counters;  // as reported
+    std::map<std::string, std::string> info;
+  };
+
+  void Open(const std::string& name, Slot& slot);
+  void Close(Slot& slot);
+  void Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const;
+  [[nodiscard]] std::map<std::string, std::string> InfoOf(const Port& port) const;
+  [[nodiscard]] std::map<std::string, uint64_t> CountersOf(const Port& port) const;
+
+  Datapath& datapath_;
+  PortSettings defaults_;
+  Told told_;
+  std::map<std::string, Slot, std::less<>> slots_;
+};
+
+}  // namespace sluice::rteflow

@@ -1,0 +1,44 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "precedence.h"
+
+namespace sluice::rteflow {
+
+bool Overlap(const Match& one, const Match& other) {
+  for (size_t i = 0; i < kFlowKeySize; ++i) {
+    const auto both = static_cast<uint8_t>(one.MaskBytes()[i] & other.MaskBytes()[i]);
+    if (((one.KeyBytes()[i] ^ other.KeyBytes()[i]) & both) != 0) return false;
+  }
+  return true;
+}
+
+void Precedence::Remove(Flows& flows, const DatapathFlow& flow) {
+  const auto level = flows.find(flow.priority);
+  if (level == flows.end()) return;
+  level->second.erase(&flow);
+  if (level->second.empty()) flows.erase(level);
+}
+
+const DatapathFlow* Precedence::Above(const DatapathFlow& flow) const {
+  size_t looked_at = 0;
+  for (auto level = uncovered_.upper_bound(flow.priority); level != uncovered_.end(); ++level) {
+    for (const DatapathFlow* each : level->second) {
+      if (++looked_at > kLookedAt || Overlap(each->match, flow.match)) return each;
+    }
+  }
+  return nullptr;
+}
+
+std::vector<const DatapathFlow*> Precedence::Below(const DatapathFlow& flow) const {
+  size_t above = 0;
+  for (auto level = uncovered_.lower_bound(flow.priority); level != uncovered_.end(); ++level)
+    above += level->second.size();
+  std::vector<const DatapathFlow*> below;
+  for (auto level = rules_.begin(); level != rules_.end() && level->first < flow.priority; ++level) {
+    for (const DatapathFlow* each : level->second) {
+      if (above > kLookedAt || Overlap(each->match, flow.match)) below.push_back(each);
+    }
+  }
+  return below;
+}
+
+}  // namespace sluice::rteflow
