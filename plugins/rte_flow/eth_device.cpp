@@ -161,10 +161,14 @@ std::string EthDevice::driver() const {
 }
 
 std::string EthDevice::interface() const {
-  rte_eth_dev_info info{};
   std::array<char, IF_NAMESIZE> name{};
-  if (rte_eth_dev_info_get(id_, &info) != 0 || info.if_index == 0) return "";
-  return if_indextoname(info.if_index, name.data()) != nullptr ? name.data() : "";
+  const uint32_t index = interface_index();
+  return index != 0 && if_indextoname(index, name.data()) != nullptr ? name.data() : "";
+}
+
+uint32_t EthDevice::interface_index() const {
+  rte_eth_dev_info info{};
+  return rte_eth_dev_info_get(id_, &info) == 0 ? info.if_index : 0;
 }
 
 std::string EthDevice::Link() const {

@@ -28,7 +28,8 @@ class EthDevice {
 
   [[nodiscard]] uint16_t id() const { return id_; }
   [[nodiscard]] std::string driver() const;
-  [[nodiscard]] std::string interface() const;  // the Linux device behind it; empty: none
+  [[nodiscard]] std::string interface() const;     // the Linux device behind it; empty: none
+  [[nodiscard]] uint32_t interface_index() const;  // 0: none
   [[nodiscard]] uint16_t queues() const { return queues_; }
   [[nodiscard]] bool IsRemoved() const { return removed_; }
   // "up 10000 Mbit/s", "down".

@@ -294,7 +294,7 @@ void FlowStore::PlaceOn(Port& port, const Body& body, Placement& placement, Body
 // Where the device does not take both, the old goes first: packets meet software for a moment.
 Result<OffloadRule> FlowStore::Create(Port& port, const DatapathFlow& flow, Body* old) {
   const OffloadRequest request{flow.match, flow.actions, flow.priority, flow.mark};
-  auto rule = port.offloader->Create(request);
+  auto rule = CreateAndSee(port, request);
   if (rule || old == nullptr) return rule;
   for (Placement& before : old->placements) {
     if (before.port != port.number || !before.rule) continue;
@@ -302,21 +302,34 @@ Result<OffloadRule> FlowStore::Create(Port& port, const DatapathFlow& flow, Body
     DropRule(*old, before);
     before.why = rule.error();
     Settle(*old, before);
-    return port.offloader->Create(request);
+    return CreateAndSee(port, request);
   }
   return rule;
+}
+
+// Where the rules of a device can be seen, one that is not what was asked for goes again.
+Result<OffloadRule> FlowStore::CreateAndSee(Port& port, const OffloadRequest& request) {
+  if (port.readback != nullptr) port.readback->Begin();
+  auto rule = port.offloader->Create(request);
+  if (!rule || port.readback == nullptr) return rule;
+  const auto seen = port.readback->Check(request.match);
+  if (seen) return rule;
+  DestroyRule(port, *rule);
+  return seen.error();
+}
+
+void FlowStore::DestroyRule(Port& port, OffloadRule& rule) {
+  const auto destroyed = port.offloader->Destroy(rule);
+  if (destroyed) return;
+  log_(SLUICE_LOG_ERROR, "port " + port.name + ": " + destroyed.error().detail);
+  broken_.push_back(port.number);
 }
 
 void FlowStore::DropRule(Body& body, Placement& placement) {
   if (!placement.rule) return;
   ReadRule(body, placement);
   Port* port = ports_.ByNumber(placement.port);
-  if (port != nullptr) {
-    if (const auto destroyed = port->offloader->Destroy(*placement.rule); !destroyed) {
-      log_(SLUICE_LOG_ERROR, "port " + port->name + ": " + destroyed.error().detail);
-      broken_.push_back(port->number);
-    }
-  }
+  if (port != nullptr) DestroyRule(*port, *placement.rule);
   placement.rule.reset();
 }
 

@@ -113,9 +113,11 @@ class FlowStore {
   void Place(Body& body, Body* old);
   void PlaceOn(Port& port, const Body& body, Placement& placement, Body* old);
   Result<OffloadRule> Create(Port& port, const DatapathFlow& flow, Body* old);
+  Result<OffloadRule> CreateAndSee(Port& port, const OffloadRequest& request);
   // Out of the classifier and all devices; what is left to count follows with the next Flush.
   void Retire(const Flow& flow, Body body, std::optional<uint64_t> deleted);
   void DropRule(Body& body, Placement& placement);
+  void DestroyRule(Port& port, OffloadRule& rule);
   // A placement enters, or leaves, the order of precedence at its port.
   void Settle(const Body& body, const Placement& placement);
   void Unsettle(const Body& body, Placement& placement);

@@ -56,6 +56,7 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   then([&] {
     return Choice(options, "port_item", {"none", "port_representor", "represented_port", "port_id"}, to.port_item);
   });
+  then([&] { return Choice(options, "tagged", {"no", "yes"}, to.tagged); });
   then([&] { return options.CheckUnknown(); });
   if (!read) return read.error();
   return to;

@@ -28,6 +28,8 @@ struct PortSettings {
   enum class Offload : uint8_t { kFull, kPartial, kNone } offload = Offload::kFull;
   enum class Rss : uint8_t { kByDriver, kYes, kNo } rss = Rss::kByDriver;
   PortItem port_item = PortItem::kNone;
+  // Frames with VLAN tags can come in. The operator's word, for devices that cannot tell tagged frames from others.
+  bool tagged = true;
 
   // Errors: "bad_option", "unknown_option".
   static Result<PortSettings> Parse(const std::map<std::string, std::string>& options, const PortSettings& defaults);

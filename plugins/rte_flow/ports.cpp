@@ -81,6 +81,15 @@ void Ports::Open(const std::string& name, Slot& slot) {
     };
     port->api = std::make_unique<EthdevFlowApi>(id);
     port->offloader = std::make_unique<Offloader>(std::move(offload), *port->api);
+    if (quirks.readback == Readback::kTc) {
+      auto readback = TapReadback::Open(port->device->interface_index(),
+                                        settings->tagged ? TaggedFrames::kPossible : TaggedFrames::kNever);
+      if (!readback) {
+        slot.detail = readback.error().detail;
+        return;
+      }
+      port->readback = *std::move(readback);
+    }
   }
   datapath_.AddPort({.number = slot.number,
                      .ethdev = id,

@@ -13,6 +13,7 @@
 #include "flow_api.h"
 #include "offloader.h"
 #include "port_settings.h"
+#include "readback_tap.h"
 #include "sluice/flow_text.h"
 #include "sluice/sluice.pb.h"
 
@@ -25,7 +26,8 @@ struct Port {
   PortSettings settings;
   std::unique_ptr<EthDevice> device;
   std::unique_ptr<FlowApi> api;
-  std::unique_ptr<Offloader> offloader;  // nullptr: nothing is asked of the device
+  std::unique_ptr<Offloader> offloader;   // nullptr: nothing is asked of the device
+  std::unique_ptr<TapReadback> readback;  // nullptr: the device is believed
   std::string driver;
   std::string interface;
 };

@@ -8,7 +8,10 @@ namespace sluice::rteflow {
 const Quirks& QuirksOf(const std::string& driver) {
   static const Quirks kOrdinary;
   static const std::map<std::string, Quirks> kKnown = {
-      {"net_tap", {.rss = false}},  // DPDK 22.11's crashes on it
+      // DPDK 22.11: RSS loads a BPF program that kernels refuse, and has crashed the driver. Some of the filters that
+      // it
+      // makes are not those that were asked for: net_tap.md has which.
+      {"net_tap", {.rss = false, .readback = Readback::kTc}},
   };
   const auto found = kKnown.find(driver);
   return found == kKnown.end() ? kOrdinary : found->second;

@@ -2,12 +2,20 @@
 // What is known of drivers beforehand, because it cannot be learnt from them.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
 namespace sluice::rteflow {
 
+// How rules can be seen in another way than by the driver's word.
+enum class Readback : uint8_t {
+  kNone,
+  kTc,  // they are TC filters on the device's network interface: readback_tap.h
+};
+
 struct Quirks {
   bool rss = true;  // whether RSS may be said in a rule
+  Readback readback = Readback::kNone;
 };
 
 // `driver`: rte_eth_dev_info.driver_name.
