@@ -98,7 +98,7 @@ void Handler::OnTick(v1::FromPlugin& out) {
     parts_.log(SLUICE_LOG_WARN, std::to_string(packet_out_failures_) + " packets out failed in the last second");
   }
   packet_out_failures_ = 0;
-  ports_.Look(out);
+  ports_.Look(out, true);
   ports_.ReportCounters(out);
   flows_.Flush(out);
   reading_ = true;
@@ -115,7 +115,7 @@ void Handler::ReadSome(v1::FromPlugin& out) {
 }
 
 void Handler::OnWake(v1::FromPlugin& out) {
-  ports_.Look(out);
+  ports_.Look(out, false);
   flows_.Flush(out);
   ReadSome(out);
 }

@@ -3,6 +3,7 @@
 // been seen empty since its rules went, and some time has passed for what the device itself still held.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <vector>

@@ -8,11 +8,12 @@
 #include <string>
 
 #include "eal.h"
+#include "full_plan.h"
 #include "handler.h"
 #include "interface/define_plugin.h"
 #include "interface/options.h"
+#include "pattern.h"
 #include "sluice/plugin_session.h"
-#include "translation.h"
 
 namespace sluice::rteflow {
 namespace {

@@ -18,7 +18,7 @@ struct PortSettings {
   uint16_t queues = 1;
   uint16_t rx_descriptors = 1024;
   uint16_t tx_descriptors = 1024;
-  uint32_t buffers = 16384;  // packets that this port's pool has room for
+  uint32_t buffers = 8192;  // packets that this port's pool has room for
   bool promiscuous = true;
   MissPolicy miss = MissPolicy::kUpcall;
   uint32_t upcall_rate = 10000;  // a second; 0: no limit

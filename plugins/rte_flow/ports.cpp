@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "ports.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
 #include "quirks.h"
 
 namespace sluice::rteflow {
+namespace {
+
+constexpr unsigned kLongestWait = 50;  // ticks of 600 ms
+
+}  // namespace
 
 bool Ports::Put(const v1::Port& told, v1::FromPlugin& out) {
   const std::map<std::string, std::string> options(told.options().begin(), told.options().end());
@@ -36,6 +42,7 @@ bool Ports::Put(const v1::Port& told, v1::FromPlugin& out) {
 
 void Ports::Open(const std::string& name, Slot& slot) {
   slot.state = "failed";
+  slot.missing = false;
   const auto settings = PortSettings::Parse(slot.options, defaults_);
   if (!settings) {
     slot.detail = settings.error().detail;
@@ -45,8 +52,11 @@ void Ports::Open(const std::string& name, Slot& slot) {
   auto device = EthDevice::Open(*settings, told_.removed);
   if (!device) {
     slot.detail = device.error().detail;
+    slot.missing = device.error().reason == "no_such_device";
     return;
   }
+  slot.missing = false;
+  slot.next_wait = 1;
   auto port = std::make_unique<Port>();
   port->name = name;
   port->number = slot.number;
@@ -137,18 +147,34 @@ void Ports::Clear() {
   slots_.clear();
 }
 
-void Ports::Look(v1::FromPlugin& out) {
+void Ports::Look(v1::FromPlugin& out, bool tick) {
   for (auto& [name, slot] : slots_) {
-    if (slot.port == nullptr) continue;
-    if (slot.port->device->IsRemoved()) {
+    if (slot.port == nullptr) {
+      if (tick && slot.missing && slot.wait-- == 0) TryAgain(name, slot, out);
+    } else if (slot.port->device->IsRemoved()) {
+      Close(slot);
       slot.state = "gone";
       slot.detail = "the device of " + name + " is gone: its driver said so";
-      Close(slot);
+      slot.missing = true;
+      slot.wait = slot.next_wait = 1;
       Report(name, slot, out);
     } else if (InfoOf(*slot.port) != slot.info) {
       Report(name, slot, out);
     }
   }
+}
+
+void Ports::TryAgain(const std::string& name, Slot& slot, v1::FromPlugin& out) {
+  const std::string state = slot.state;
+  const std::string detail = slot.detail;
+  Open(name, slot);
+  if (slot.port == nullptr) {
+    slot.state = state;
+    slot.next_wait = std::min(slot.next_wait * 2, kLongestWait);
+    slot.wait = slot.next_wait;
+    if (slot.detail == detail) return;
+  }
+  Report(name, slot, out);
 }
 
 std::map<std::string, std::string> Ports::InfoOf(const Port& port) const {
@@ -177,7 +203,9 @@ std::map<std::string, uint64_t> Ports::CountersOf(const Port& port) const {
       {"tx_bytes", loop.tx_bytes},
       {"tx_full", loop.tx_full},
       {"no_port", loop.no_port},
+      {"no_buffer", loop.no_buffer},
       {"dropped", loop.dropped},
+      {"ttl_expired", loop.ttl_expired},
       {"upcall", loop.upcall},
       {"upcall_rate", loop.upcall_rate},
       {"upcall_full", loop.upcall_full},

@@ -54,8 +54,8 @@ class Ports : public PortNames {
   void DeleteStale();
   // Closes every device.
   void Clear();
-  // Devices that their driver lost, links that went or came.
-  void Look(v1::FromPlugin& out);
+  // Devices that their driver lost, links that went or came. Once a tick: tries for missing devices, ever more rarely.
+  void Look(v1::FromPlugin& out, bool tick);
   // Those whose counters, or what was learnt of their device, changed since the last call.
   void ReportCounters(v1::FromPlugin& out);
 
@@ -77,11 +77,16 @@ class Ports : public PortNames {
     std::string detail;
     std::unique_ptr<Port> port;
     bool stale = false;
+    bool missing = false;  // its device is; it is tried for again
+    // Of a port whose device is missing: looks until the next try, and between that and the one after.
+    unsigned wait = 0;
+    unsigned next_wait = 1;
     std::map<std::string, uint64_t> counters;  // as reported
     std::map<std::string, std::string> info;
   };
 
   void Open(const std::string& name, Slot& slot);
+  void TryAgain(const std::string& name, Slot& slot, v1::FromPlugin& out);
   void Close(Slot& slot);
   void Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const;
   [[nodiscard]] std::map<std::string, std::string> InfoOf(const Port& port) const;

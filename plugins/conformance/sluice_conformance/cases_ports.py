@@ -19,7 +19,7 @@ def ports(rig):
     if rig.profile.bad_port is None:
         return
     try:
-        rig.call("port_add", name=rig.profile.bad_port, plugin=rig.name, options=rig.profile.port_options)
+        rig.call("port_add", name=rig.profile.bad_port, plugin=rig.name, options=rig.profile.port_options(rig.profile.bad_port))
     except sluice.Error as error:
         check(" " in error.detail, f"port {rig.profile.bad_port} was refused without a sentence: {error}")
     else:

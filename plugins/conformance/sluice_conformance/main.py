@@ -36,7 +36,7 @@ def parse(argv):
                "passed; 1: some failed; 2: wrong usage; 77: this machine cannot run it.")
     parser.add_argument("plugin", metavar="PLUGIN", help="a name that the daemon finds, or the path of a shared object")
     parser.add_argument("--isolation", choices=("thread", "process", "both"), default="both")
-    parser.add_argument("--profile", metavar="FILE|NAME", help="its ports, packets and failures (default: the one named "
+    parser.add_argument("--profile", metavar="FILE|NAME[:VARIANT]", help="its ports, packets and failures (default: the one named "
                         "as the plugin, else that of a plugin without a device)")
     parser.add_argument("--option", metavar="K=V", action="append", default=[], help="of the plugin; repeat it")
     parser.add_argument("--case", metavar="NAME", action="append", help="only this one; repeat it")

@@ -4,6 +4,7 @@
 A plugin without a device needs no profile of its own. Else subclass Profile in a file, in a class named `Plugin`, and
 give it with --profile; profiles/ has two to learn from.
 """
+import functools
 import importlib
 import importlib.util
 import os
@@ -12,8 +13,7 @@ import struct
 
 class Profile:
     ports = ("c0", "c1", "c2")
-    options = {}        # of the plugin; those of --option come on top
-    port_options = {}   # of each port
+    options = {}  # of the plugin; those of --option come on top
 
     # Why cases are skipped. None: the hooks below are there.
     why_no_packets = "the profile sends no packets"
@@ -23,8 +23,12 @@ class Profile:
     # True: once mended, the device is used again without being told. False: after port del and port add.
     returns_by_itself = False
 
-    def __init__(self, scratch):
+    def __init__(self, scratch, variant=""):
         self.scratch = scratch  # a directory that is there for set_up() to take_down()
+        self.variant = variant  # what stood behind the profile's name: --profile NAME:VARIANT
+
+    def port_options(self, port):  # pylint: disable=unused-argument
+        return {}
 
     # ------------------------------------------------------------ life
 
@@ -98,8 +102,14 @@ class Unavailable(Exception):
 
 
 def load_profile(name_or_path, plugin):
-    """The class. Without a name: the one named as the plugin, if there is one, else that of a plugin without a device."""
-    if name_or_path and os.sep in name_or_path or (name_or_path or "").endswith(".py"):
+    """What makes one, given a scratch directory. Without a name: the one named as the plugin, if there is one, else that
+    of a plugin without a device."""
+    name_or_path, _, variant = (name_or_path or "").partition(":")
+    return functools.partial(_profile_class(name_or_path, plugin), variant=variant)
+
+
+def _profile_class(name_or_path, plugin):
+    if name_or_path and os.sep in name_or_path or name_or_path.endswith(".py"):
         spec = importlib.util.spec_from_file_location("profile_of_" + plugin, name_or_path)
         if spec is None or not os.path.exists(name_or_path):
             raise FileNotFoundError(f"there is no profile {name_or_path}")

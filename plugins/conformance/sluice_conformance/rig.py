@@ -127,15 +127,21 @@ class Rig:
             raise Failure(f"{what}: {error}") from error
 
     def load(self, **options):
-        self.asked("plugin load", "plugin_load", name=self.settings.plugin, isolation=self.settings.isolation,
-                   options={**self.profile.options, **self.settings.options, **options})
+        try:
+            self.call("plugin_load", name=self.settings.plugin, isolation=self.settings.isolation,
+                      options={**self.profile.options, **self.settings.options, **options})
+        except sluice.Error as error:
+            if error.reason == "needs_process":  # its file says so
+                raise Skip("the plugin runs in a process of its own only") from error
+            raise Failure(f"plugin load: {error}") from error
 
     def plugin(self):
         return next((plugin for plugin in self.call("plugin_list")["plugins"] if plugin["name"] == self.name), None)
 
     def add_ports(self, *names):
         for name in names or self.profile.ports:
-            self.asked(f"port add {name}", "port_add", name=name, plugin=self.name, options=self.profile.port_options)
+            self.asked(f"port add {name}", "port_add", name=name, plugin=self.name, 
+                       options=self.profile.port_options(name))
 
     def del_port(self, name):
         self.asked(f"port del {name}", "port_del", name=name)

@@ -19,10 +19,7 @@ class Plugin(Profile):
     returns_by_itself = True
 
     def set_up(self):
-        if os.geteuid() != 0:
-            raise Unavailable("needs root for network namespaces and XDP")
-        if subprocess.run(["grep", "-q", " /sys/fs/bpf bpf ", "/proc/mounts"], check=False).returncode != 0:
-            raise Unavailable("bpffs is not mounted (etc/setup does it)")
+        self.check_machine()
         try:
             self.lab = Lab(f"slc{os.getpid():x}n{next(_numbers)}", os.path.join(self.scratch, "lab"), None)
             for port in self.ports:
@@ -30,6 +27,12 @@ class Plugin(Profile):
         except LabError as error:
             raise Unavailable(str(error)) from error
         self.hosts = {host.port: host for host in self.lab.hosts}
+
+    def check_machine(self):
+        if os.geteuid() != 0:
+            raise Unavailable("needs root for network namespaces and XDP")
+        if subprocess.run(["grep", "-q", " /sys/fs/bpf bpf ", "/proc/mounts"], check=False).returncode != 0:
+            raise Unavailable("bpffs is not mounted (etc/setup does it)")
 
     def take_down(self):
         self.lab.close()
