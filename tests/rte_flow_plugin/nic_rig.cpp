@@ -30,9 +30,11 @@ rte_mempool* Pool() {
 }
 
 std::string StartDpdk() {
-  if (!std::filesystem::exists(SLUICE_NET_SLUICE)) return "net_sluice was not built: DPDK's internal headers are missing";
+  if (!std::filesystem::exists(SLUICE_NET_SLUICE))
+    return "net_sluice was not built: DPDK's internal headers are missing";
   const Log log = [](int, const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
-  if (const auto started = StartEal(EalArguments("--no-huge -m 768 --no-shconf --no-pci --no-telemetry"), log); !started) {
+  if (const auto started = StartEal(EalArguments("--no-huge -m 768 --no-shconf --no-pci --no-telemetry"), log);
+      !started) {
     return started.error().detail;
   }
   if (const auto loaded = LoadDriver(SLUICE_NET_SLUICE); !loaded) return loaded.error().detail;
@@ -83,7 +85,10 @@ const v1::Verdict& VerdictOf(const v1::FromPlugin& answer) {
 }
 
 NicRig::NicRig(const std::string& devargs, const std::map<std::string, std::string>& options)
-    : name_("t" + std::to_string(getpid())), devargs_(devargs), options_(options), faults_("/tmp/" + name_ + ".faults") {
+    : name_("t" + std::to_string(getpid())),
+      devargs_(devargs),
+      options_(options),
+      faults_("/tmp/" + name_ + ".faults") {
   WriteFaults("");
   Handler::Parts parts;
   parts.datapath = StartDatapath();
@@ -98,7 +103,8 @@ NicRig::NicRig(const std::string& devargs, const std::map<std::string, std::stri
     const std::string wire = name_ + "w" + std::to_string(port);
     far_[port - 1].device = OpenFar("net_sluice_far" + std::to_string(port) + ",ring=" + wire);
     const v1::FromPlugin answer = AddPort(port);
-    if (answer.ports_size() == 0 || answer.ports(0).state() != "up") throw std::runtime_error(answer.ShortDebugString());
+    if (answer.ports_size() == 0 || answer.ports(0).state() != "up")
+      throw std::runtime_error(answer.ShortDebugString());
   }
 }
 
@@ -142,7 +148,9 @@ void NicRig::AddPut(v1::ToPlugin& batch, uint64_t flow, const Match& match, cons
   put.set_packed_match(match.Pack());
   class Names : public PortNames {
     [[nodiscard]] std::optional<uint32_t> Number(std::string_view) const override { return std::nullopt; }
-    [[nodiscard]] std::optional<std::string> Name(uint32_t number) const override { return "p" + std::to_string(number); }
+    [[nodiscard]] std::optional<std::string> Name(uint32_t number) const override {
+      return "p" + std::to_string(number);
+    }
   };
   put.set_actions(FormatActions(actions, Names()));
   put.set_priority(priority);
@@ -208,9 +216,7 @@ uint64_t NicRig::DeviceCounter(uint32_t port, const std::string& name) const {
 }
 
 void NicRig::SendMany(uint32_t port, const std::vector<reference::Bytes>& frames) {
-  const auto had = [&] {
-    return DeviceCounter(port, "rx_good_packets") + DeviceCounter(port, "rx_too_long");
-  };
+  const auto had = [&] { return DeviceCounter(port, "rx_good_packets") + DeviceCounter(port, "rx_too_long"); };
   const uint64_t before = had();
   const uint16_t far = far_.at(port - 1).device->id();
   const auto end = Clock::now() + kPatience;
@@ -218,7 +224,8 @@ void NicRig::SendMany(uint32_t port, const std::vector<reference::Bytes>& frames
     rte_mbuf* packet = rte_pktmbuf_alloc(Pool());
     while (packet == nullptr && Clock::now() < end) packet = rte_pktmbuf_alloc(Pool());
     char* data = packet == nullptr ? nullptr : rte_pktmbuf_append(packet, static_cast<uint16_t>(frame.size()));
-    if (data == nullptr) throw std::runtime_error("no buffer for a frame of " + std::to_string(frame.size()) + " bytes");
+    if (data == nullptr)
+      throw std::runtime_error("no buffer for a frame of " + std::to_string(frame.size()) + " bytes");
     std::memcpy(data, frame.data(), frame.size());
     while (rte_eth_tx_burst(far, 0, &packet, 1) == 0) {
       if (Clock::now() > end) throw std::runtime_error("the far end's wire is full");
