@@ -41,8 +41,14 @@ reference::Bytes Udp(uint32_t dst, uint16_t port) {
   reference::PacketSpec spec;
   spec.dst = kReceiver;
   spec.src = kSender;
-  spec.l3 = reference::Ipv4Spec{.src = 0x0a000001, .dst = dst};
-  spec.l4 = reference::UdpSpec{.src = 1000, .dst = port};
+  reference::Ipv4Spec ip;
+  ip.src = 0x0a000001;
+  ip.dst = dst;
+  spec.l3 = ip;
+  reference::UdpSpec udp;
+  udp.src = 1000;
+  udp.dst = port;
+  spec.l4 = udp;
   return reference::Build(spec);
 }
 
@@ -256,6 +262,7 @@ class TapInTheVm : public ::testing::Environment {
     PortSettings settings;
     settings.devargs = "net_tap0,iface=tap0";
     settings.queues = kQueues;
+    settings.rx_descriptors = 128;  // of which the driver takes a buffer each
     settings.buffers = 2048;
     auto opened = EthDevice::Open(settings, [] {});
     ASSERT_TRUE(opened) << opened.error().detail;
