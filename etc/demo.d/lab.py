@@ -208,10 +208,10 @@ class Lab:
         return ports
 
     def counters(self):
-        """Of every port; `forwarded` is what a flow sent to one port or to several."""
+        """Of every port; `forwarded` is what a flow sent to one port or to several, outside of a NIC."""
         ports = {port["name"]: port.get("counters", {}) for port in self.query("port", "list")}
         for counters in ports.values():
-            counters["forwarded"] = counters.get("output", 0) + counters.get("output_many", 0)
+            counters["forwarded"] = sum(counters.get(name, 0) for name in ("output", "output_many", "forwarded"))
             counters.setdefault("upcall", 0)
         return ports
 

@@ -5,7 +5,7 @@ import os
 import time
 
 import wire
-from lab import LabError, wait_until
+from lab import HERE, LabError, wait_until
 from watch import Watch
 
 EXACT_COUNT = 20_000
@@ -13,13 +13,15 @@ NEW_FLOWS = 300
 RUNNING_RATE = 2_000  # packets/s while plugins come and go
 SERVICE, SERVICE_PORT, REAL_PORT = "10.0.0.99", 53, 5300
 TRANSLATED = 1000  # datagrams
-UDP = os.path.join(os.path.dirname(os.path.abspath(__file__)), "udp.py")
+UDP = os.path.join(HERE, "udp.py")
+SWITCH = os.path.join(HERE, "..", "examples", "learning_switch.py")
 LATENCY_MAC = "06:00:00:00:%02x:%02x"
 
 
 class Demo:
-    def __init__(self, lab, console):
-        self.lab, self.console = lab, console
+    def __init__(self, lab, console, datapath="XDP"):
+        """`datapath`: what the ports' counters are counted by."""
+        self.lab, self.console, self.datapath = lab, console, datapath
         self.one, self.two, self.trunk = lab.hosts
         self.iperf_runs = 0
 
@@ -33,7 +35,7 @@ class Demo:
         """Counters come about once a second: waits for the round after everything was sent."""
         after = self.settled()
         forwarded, up = (after[name] - before[name] for name in ("forwarded", "upcall"))
-        self.console.say(f"XDP forwarded {forwarded:,} packets, {up:,} went up")
+        self.console.say(f"{self.datapath} forwarded {forwarded:,} packets, {up:,} went up")
         return forwarded, up
 
     def settled(self):
@@ -164,13 +166,13 @@ class Demo:
         translate = f"set(ipv4(dst={self.two.ip})),set(udp(dst={REAL_PORT})),dec_ttl,p1"
         self.one.run("ip", "neigh", "replace", SERVICE, "lladdr", self.two.mac, "dev", "eth0")
         try:
-            self.translated("XDP", match, translate)
-            self.translated("software", match, translate + ",set(ipv4(ttl=1)),p2")
+            self.translated("XDP", "installed", match, translate)
+            self.translated("software", "software", match, translate + ",set(ipv4(ttl=1)),p2")
         finally:
             self.lab.ctl("flow", "del", match)
             self.one.run("ip", "neigh", "del", SERVICE, "dev", "eth0")
 
-    def translated(self, where, match, actions):
+    def translated(self, where, wanted, match, actions):
         before = self.lab.flows().get(match, {}).get("packets", 0)
         self.lab.ctl("flow", "add", f"{match}, priority:100, actions:{actions}")
 
@@ -178,9 +180,9 @@ class Demo:
             return next((flow for flow in self.lab.flows().values() if f"dst={SERVICE}" in flow["match"]
                          and flow["actions"] == actions and flow["offload"][0]["state"] != "pending"), None)
         state = wait_until(judged, "the flow's verdict")["offload"][0]
-        if state["state"] != {"XDP": "installed", "software": "software"}[where]:
+        if state["state"] != wanted:
             raise LabError(f"the flow is {state}")
-        sink = self.two.start(f"sink-{where}", UDP, "receive", str(REAL_PORT), str(TRANSLATED))
+        sink = self.two.start(f"sink-{wanted}", UDP, "receive", str(REAL_PORT), str(TRANSLATED))
         sink.wait_for("ready")
         self.one.run(UDP, "send", SERVICE, str(SERVICE_PORT), str(TRANSLATED))
         sink.wait_for("received")
@@ -190,8 +192,8 @@ class Demo:
                           "the flow to count them", timeout=5)
         self.console.say(f"{where}: of {TRANSLATED:,} datagrams to {SERVICE}:{SERVICE_PORT} {arrived:,} came to "
                          f"{self.two.ip}:{REAL_PORT}, checksums right; the flow counted {flow['packets'] - before:,}")
-        if where == "software":
-            self.console.say(f"  why not XDP: {state['detail']}")
+        if wanted == "software":
+            self.console.say(f"  why: {state['detail']}")
         if arrived != TRANSLATED:
             raise LabError("not all of them came")
 

@@ -42,6 +42,8 @@ struct OffloadRule {
   // The device takes exactly the packets that the flow matches. Else it takes fewer, and software has to see to the
   // rest: for instance IPv6 behind extension headers, which rte_flow's items do not see through.
   bool exact = true;
+  // In the embedded switch, where it comes before all rules that are not, whatever their priority.
+  bool transfer = false;
   uint64_t packets = 0;  // as last read, where the device cannot reset
   uint64_t bytes = 0;
 };
@@ -62,6 +64,7 @@ class Offloader {
     uint16_t queues = 1;                   // receive queues: more than one is said by RSS, one by QUEUE
     bool full = true;                      // whether full offload is tried at all
     bool rss = true;                       // whether RSS may be said at all; some drivers crash on it
+    bool copies = false;  // each output in a list sends a copy; else all but the last are said by SAMPLE
     // The ethdev of a port of this plugin, by its number; nullopt: none that this device could send to.
     std::function<std::optional<uint16_t>(uint32_t port)> ethdev_of;
   };

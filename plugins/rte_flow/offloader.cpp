@@ -1,0 +1,295 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "offloader.h"
+
+#include <rte_errno.h>
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <span>
+#include <string>
+#include <system_error>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "attempts.h"
+#include "counter_reader.h"
+#include "full_plan.h"
+#include "pattern.h"
+#include "rule_actions.h"
+
+namespace sluice::rteflow {
+namespace {
+
+constexpr std::array<uint32_t, 8> kLevels{65536, 4096, 256, 16, 8, 4, 2, 1};
+constexpr size_t kMostShapes = 4096;  // remembered
+
+// Of the rules with one attribute, transfer or ingress: their priorities are their own.
+struct Priorities {
+  uint32_t levels = kLevels[0];
+  bool taken = false;  // by a rule: the device has not fewer, as far as was seen
+  size_t rules = 0;    // in the device: they have their priorities from `levels`
+
+  // After `priority` (rte_flow's) was refused. False: there is nothing less.
+  bool Lower(uint32_t priority) {
+    const auto* next = std::find_if(kLevels.begin(), kLevels.end(), [&](uint32_t count) { return count <= priority; });
+    if (rules > 0 || next == kLevels.end()) return false;
+    levels = *next;
+    taken = false;
+    return true;
+  }
+};
+
+// What this device made of a list of ways. Learnt once, by a rule that it took: of ways that were refused before for
+// the same pattern it is known then that they were not refused for the pattern.
+struct Memory {
+  bool learnt = false;
+  size_t start = 0;  // the first way that worked; the number of ways: none did
+  std::string text;  // for people: that way
+  std::string why;   // for people: what was said of the last one before it
+};
+
+}  // namespace
+
+class Offloader::Impl {
+ public:
+  Impl(Settings settings, FlowApi& api) : settings_(std::move(settings)), api_(api), counters_(api) {}
+
+  Result<OffloadRule> Create(const OffloadRequest& request);
+  Result<void> Destroy(OffloadRule& rule);
+  Result<OffloadCounts> Query(OffloadRule& rule) { return counters_.Read(rule); }
+  void Forget();
+  [[nodiscard]] std::map<std::string, std::string> Learnt() const;
+  [[nodiscard]] uint64_t refused() const { return refused_; }
+
+ private:
+  // How far the ways of one list got a flow.
+  struct Walk {
+    rte_flow* handle = nullptr;
+    Way way;
+    size_t tried_from = 0;
+    size_t at = 0;              // the way that worked, or the number of ways
+    bool about_ways = true;     // all that were refused were so for the way itself
+    std::string last;           // the last way that was refused
+    std::optional<Refusal> no;  // and how
+    std::optional<Error> end;   // no other way is to be tried
+  };
+
+  void TryFull(const FullPlan& plan, const Memory& memory, uint32_t priority, Walk& walk);
+  void TryMarks(uint32_t mark, uint32_t priority, Walk& walk);
+  void TryWay(const Way& way, uint32_t priority, bool known, Walk& walk);
+  rte_flow* Ask(const rte_flow_attr& attr, bool known, Refusal& no);
+  void Note(Walk& walk, Refusal no, std::string way);
+
+  Memory& MemoryOf(const std::string& shape);
+  static void Learn(Memory& memory, const Walk& walk, const FullPlan* plan);
+  [[nodiscard]] OffloadRule Made(const Walk& walk) const;
+  [[nodiscard]] Error Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan) const;
+
+  const Settings settings_;
+  FlowApi& api_;
+  CounterReader counters_;
+  Pattern pattern_;
+  RuleActions actions_;
+  std::array<Priorities, 2> priorities_;  // of ingress, of transfer
+  std::unordered_map<std::string, Memory> full_;
+  Memory marks_;
+  uint64_t refused_ = 0;
+};
+
+Memory& Offloader::Impl::MemoryOf(const std::string& shape) {
+  if (full_.size() >= kMostShapes && !full_.contains(shape)) full_.clear();
+  return full_[shape];
+}
+
+void Offloader::Impl::Note(Walk& walk, Refusal no, std::string way) {
+  const About about = no.about();
+  if (about != About::kWay) walk.about_ways = false;
+  const std::string text = way + " was refused: " + no.Text();
+  if (about == About::kSpace) walk.end = Error{"table_full", "the device's table is full: " + text};
+  if (about == About::kOverlap) {
+    walk.end = Error{"device_refused", "the device has a rule that overlaps with this one and takes no other: " + text};
+  }
+  if (about == About::kFailure) walk.end = Error{"device_failed", "the device failed: " + text};
+  walk.last = std::move(way);
+  walk.no = std::move(no);
+}
+
+// A way that is known to work is not asked about first.
+rte_flow* Offloader::Impl::Ask(const rte_flow_attr& attr, bool known, Refusal& no) {
+  const rte_flow_item* items = pattern_.Items(attr.transfer != 0);
+  rte_flow_error error{};
+  const auto tell = [&](int code) {
+    no = {code, error.type, error.message != nullptr ? error.message : ""};
+    ++refused_;
+  };
+  if (!known) {
+    const int answer = api_.Validate(attr, items, actions_.Actions(), error);
+    if (answer < 0 && answer != -ENOSYS) {
+      tell(-answer);
+      return nullptr;
+    }
+    error = {};
+  }
+  rte_errno = 0;
+  rte_flow* handle = api_.Create(attr, items, actions_.Actions(), error);
+  if (handle == nullptr) tell(rte_errno != 0 ? rte_errno : EINVAL);
+  return handle;
+}
+
+// The actions are built.
+void Offloader::Impl::TryWay(const Way& way, uint32_t priority, bool known, Walk& walk) {
+  Priorities& priorities = priorities_[way.transfer ? 1 : 0];
+  for (;;) {
+    if (priority >= priorities.levels) {
+      walk.no = Refusal{ERANGE, RTE_FLOW_ERROR_TYPE_ATTR_PRIORITY,
+                        "priority " + std::to_string(priority) + " where the device has " +
+                            std::to_string(priorities.levels) + " at most"};
+      walk.about_ways = false;
+      return;
+    }
+    rte_flow_attr attr{};
+    attr.priority = priorities.levels - 1 - priority;
+    attr.transfer = way.transfer ? 1 : 0;
+    attr.ingress = way.transfer ? 0 : 1;
+    Refusal no;
+    if (rte_flow* handle = Ask(attr, known, no); handle != nullptr) {
+      priorities.taken = true;
+      ++priorities.rules;
+      walk.handle = handle;
+      walk.way = way;
+      return;
+    }
+    const bool again = no.about() == About::kPriority && priorities.Lower(attr.priority);
+    if (!again) {
+      Note(walk, std::move(no), walk.last);
+      return;
+    }
+  }
+}
+
+void Offloader::Impl::TryFull(const FullPlan& plan, const Memory& memory, uint32_t priority, Walk& walk) {
+  const std::vector<Way> ways = FullWays(plan);
+  walk.tried_from = memory.start;
+  for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
+    const Way& way = ways[walk.at];
+    if (!actions_.BuildFull(plan, way, settings_.copies)) continue;
+    walk.last = Describe(way, &plan);
+    TryWay(way, priority, memory.learnt && walk.at == memory.start, walk);
+    if (walk.handle != nullptr || walk.end) return;
+  }
+}
+
+void Offloader::Impl::TryMarks(uint32_t mark, uint32_t priority, Walk& walk) {
+  walk.tried_from = marks_.start;
+  for (walk.at = marks_.start; walk.at < kMarkWays.size(); ++walk.at) {
+    const Way& way = kMarkWays[walk.at];
+    actions_.BuildMark(way, mark, settings_.queues, settings_.rss);
+    walk.last = Describe(way, nullptr) + " of mark " + std::to_string(mark);
+    TryWay(way, priority, marks_.learnt && walk.at == marks_.start, walk);
+    if (walk.handle != nullptr || walk.end) return;
+  }
+}
+
+// After a rule was made, in this list or in a later one.
+void Offloader::Impl::Learn(Memory& memory, const Walk& walk, const FullPlan* plan) {
+  if (memory.learnt || !walk.about_ways) return;
+  memory.learnt = true;
+  memory.start = walk.at;
+  if (walk.handle != nullptr) memory.text = Describe(walk.way, plan);
+  if (walk.no) memory.why = walk.last + " was refused: " + walk.no->Text();
+}
+
+OffloadRule Offloader::Impl::Made(const Walk& walk) const {
+  OffloadRule rule;
+  rule.handle = walk.handle;
+  rule.extent = walk.way.extent;
+  rule.counts = walk.way.count;
+  rule.exact = pattern_.exact();
+  rule.transfer = walk.way.transfer;
+  return rule;
+}
+
+Error Offloader::Impl::Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan) const {
+  const Walk& least = marks.no ? marks : full;
+  if (!least.no) return plan ? Error{"device_refused", "there is no way to say it"} : plan.error();
+  Error error{least.no->about() == About::kPriority ? "unsupported_priority" : "device_refused",
+              least.last + " was refused: " + least.no->Text()};
+  if (!plan) error.detail += "; " + plan.error().detail;
+  return error;
+}
+
+Result<OffloadRule> Offloader::Impl::Create(const OffloadRequest& request) {
+  if (auto built = pattern_.Build(request.match, settings_.port_item, settings_.ethdev); !built) return built.error();
+  const bool tunnel = pattern_.tunnel();
+  if (tunnel && !settings_.full) {
+    return Error{"unsupported_field", "rte_flow cannot match tun_id: tunnels end in full offload only"};
+  }
+  Result<FullPlan> plan = settings_.full ? PlanFull(request.match, tunnel, request.actions, settings_.ethdev_of)
+                                         : Error{"unsupported_action", "full offload is switched off"};
+  Walk full;
+  Walk marks;
+  Memory* memory = plan ? &MemoryOf(plan->shape) : nullptr;
+  if (plan) TryFull(*plan, *memory, request.priority, full);
+  if (full.end) return *std::move(full.end);
+  if (full.handle != nullptr) {
+    Learn(*memory, full, &*plan);
+    return Made(full);
+  }
+  if (tunnel) return Refused(full, marks, plan);  // packets of tunnels are nothing that software could do
+  TryMarks(request.mark, request.priority, marks);
+  if (marks.end) return *std::move(marks.end);
+  if (marks.handle == nullptr) return Refused(full, marks, plan);
+  if (plan) Learn(*memory, full, &*plan);
+  Learn(marks_, marks, nullptr);
+  return Made(marks);
+}
+
+Result<void> Offloader::Impl::Destroy(OffloadRule& rule) {
+  if (rule.handle == nullptr) return {};
+  rte_flow_error error{};
+  if (const int failed = api_.Destroy(rule.handle, error); failed < 0) {
+    const Refusal no{-failed, error.type, error.message != nullptr ? error.message : ""};
+    return Error{"device_failed", "a rule could not be destroyed: " + no.Text()};
+  }
+  rule.handle = nullptr;
+  size_t& rules = priorities_[rule.transfer ? 1 : 0].rules;
+  if (rules > 0) --rules;
+  return {};
+}
+
+void Offloader::Impl::Forget() {
+  full_.clear();
+  marks_ = {};
+  priorities_ = {};
+  counters_.Forget();
+}
+
+std::map<std::string, std::string> Offloader::Impl::Learnt() const {
+  std::map<std::string, std::string> texts;
+  const auto with_why = [](std::string text, const Memory& memory) {
+    return memory.why.empty() ? text : text + "; " + memory.why;
+  };
+  if (marks_.learnt) texts["mark"] = with_why(marks_.text, marks_);
+  for (const auto& [shape, memory] : full_) {
+    if (memory.learnt) texts[shape] = with_why(memory.text.empty() ? "mark only" : memory.text, memory);
+  }
+  for (const bool transfer : {false, true}) {
+    const Priorities& priorities = priorities_[transfer ? 1 : 0];
+    if (priorities.taken) texts[transfer ? "priorities of transfer" : "priorities"] = std::to_string(priorities.levels);
+  }
+  texts["counters are reset when read"] = counters_.Resets();
+  return texts;
+}
+
+Offloader::Offloader(Settings settings, FlowApi& api) : impl_(std::make_unique<Impl>(std::move(settings), api)) {}
+Offloader::~Offloader() = default;
+Result<OffloadRule> Offloader::Create(const OffloadRequest& request) { return impl_->Create(request); }
+Result<void> Offloader::Destroy(OffloadRule& rule) { return impl_->Destroy(rule); }
+Result<OffloadCounts> Offloader::Query(OffloadRule& rule) { return impl_->Query(rule); }
+void Offloader::Forget() { impl_->Forget(); }
+std::map<std::string, std::string> Offloader::Learnt() const { return impl_->Learnt(); }
+uint64_t Offloader::refused_attempts() const { return impl_->refused(); }
+
+}  // namespace sluice::rteflow
