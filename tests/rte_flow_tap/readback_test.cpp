@@ -91,7 +91,7 @@ TEST(TapReadback, ATypeThatNoFrameHas) {
       .Big16(TCA_FLOWER_KEY_ETH_TYPE, ETH_P_ALL)
       .Drop();
   EXPECT_EQ(Compare(tag, "in_port(1),eth_type(0x8100),vlan(vid=5)", kTagged),
-            "the driver's TC filter has eth_type(0x0003) behind the tag where the flow has any");
+            "the driver's TC filter has encap(eth_type(0x0003)) where the flow has any vlan_eth_type");
 }
 
 // What it makes of a tag's type without more.
