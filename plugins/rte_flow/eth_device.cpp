@@ -18,6 +18,7 @@ namespace sluice::rteflow {
 namespace {
 
 constexpr unsigned kPoolCache = 256;
+constexpr size_t kFraming = RTE_ETHER_HDR_LEN + 2 * sizeof(rte_vlan_hdr) + RTE_ETHER_CRC_LEN;
 
 // Which of DPDK's devices a port has, and how many ports have come out of the same devargs: a device with representors
 // is unplugged with the last of them. Session thread.
@@ -108,14 +109,20 @@ Result<void> EthDevice::SetUp(const PortSettings& settings) {
   }
   error = rte_eth_dev_configure(id_, queues_, queues_, &conf);
   if (error != 0) return DeviceFailed("the device " + name + " cannot be configured", error);
+  if (settings.mtu != 0) error = rte_eth_dev_set_mtu(id_, settings.mtu);
+  if (error != 0) {
+    return DeviceFailed("the device " + name + " has no MTU of " + std::to_string(settings.mtu) + ": option 'mtu'",
+                        error);
+  }
   uint16_t received = settings.rx_descriptors;
   uint16_t sent = settings.tx_descriptors;
   error = rte_eth_dev_adjust_nb_rx_tx_desc(id_, &received, &sent);
   if (error != 0) return DeviceFailed("the device " + name + " takes no such descriptors", error);
   const auto socket = std::max(rte_eth_dev_socket_id(id_), 0);
   const std::string pool = "port" + std::to_string(id_);
+  const size_t room = std::max<size_t>(RTE_MBUF_DEFAULT_BUF_SIZE, RTE_PKTMBUF_HEADROOM + settings.mtu + kFraming);
   pool_.reset(
-      rte_pktmbuf_pool_create(pool.c_str(), settings.buffers, kPoolCache, 0, RTE_MBUF_DEFAULT_BUF_SIZE, socket));
+      rte_pktmbuf_pool_create(pool.c_str(), settings.buffers, kPoolCache, 0, static_cast<uint16_t>(room), socket));
   if (pool_ == nullptr) {
     return DeviceFailed("no memory for the " + std::to_string(settings.buffers) + " buffers of the device " + name,
                         rte_errno);

@@ -507,7 +507,10 @@ void FlowStore::Tell(const Flow& flow, v1::FromPlugin& reply) const {
   }
   verdict.set_state(v1::INSTALLED);
   for (const Placement& placement : placements) {
-    if (placement.rule->extent == Extent::kFull) continue;
+    if (placement.rule->extent == Extent::kFull) {
+      if (!placement.rule->counts) verdict.set_detail("the device does not count it");
+      continue;
+    }
     verdict.set_reason("partial");
     verdict.set_detail(PartOf(placement.rule->extent));
   }

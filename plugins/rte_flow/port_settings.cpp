@@ -46,6 +46,7 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   then([&] { return Number(options, "rx_descriptors", 32, 32768, to.rx_descriptors); });
   then([&] { return Number(options, "tx_descriptors", 32, 32768, to.tx_descriptors); });
   then([&] { return Number(options, "buffers", 256, 1U << 22U, to.buffers); });
+  then([&] { return Number(options, "mtu", 0, 9600, to.mtu); });
   then([&] { return Choice(options, "promiscuous", {"no", "yes"}, to.promiscuous); });
   then([&] { return Choice(options, "miss", {"upcall", "drop"}, to.miss); });
   then([&] { return Number(options, "upcall_rate", 0, kAny, to.upcall_rate); });

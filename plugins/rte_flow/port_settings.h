@@ -19,6 +19,7 @@ struct PortSettings {
   uint16_t rx_descriptors = 1024;
   uint16_t tx_descriptors = 1024;
   uint32_t buffers = 8192;  // packets that this port's pool has room for
+  uint16_t mtu = 0;         // bytes behind the Ethernet header; 0: the device's own
   bool promiscuous = true;
   MissPolicy miss = MissPolicy::kUpcall;
   uint32_t upcall_rate = 10000;  // a second; 0: no limit

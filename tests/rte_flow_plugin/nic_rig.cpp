@@ -45,6 +45,7 @@ std::unique_ptr<EthDevice> OpenFar(const std::string& devargs) {
   PortSettings settings;
   settings.devargs = devargs;
   settings.buffers = 512;
+  settings.mtu = 9000;
   auto device = EthDevice::Open(settings, [] {});
   if (!device) throw std::runtime_error(device.error().detail);
   return *std::move(device);
@@ -95,6 +96,7 @@ NicRig::NicRig(const std::string& devargs, const std::map<std::string, std::stri
   datapath_ = parts.datapath.get();
   parts.defaults.buffers = 1024;
   parts.defaults.upcall_rate = 0;
+  parts.defaults.mtu = 9000;
   parts.log = [](int, const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   handler_ = std::make_unique<Handler>(std::move(parts));
   handler_->SetWake([this] { woken_ = true; });
