@@ -66,26 +66,27 @@ class Offloader::Impl {
  private:
   // How far the ways of one list got a flow.
   struct Walk {
+    const FullPlan* plan = nullptr;  // of full offload; else it is about `mark`
+    uint32_t mark = 0;
+    Way way;        // the one that is tried
+    size_t at = 0;  // its place in the list; behind the last: none worked
     rte_flow* handle = nullptr;
-    Way way;
-    size_t tried_from = 0;
-    size_t at = 0;              // the way that worked, or the number of ways
     bool about_ways = true;     // all that were refused were so for the way itself
-    std::string last;           // the last way that was refused
-    std::optional<Refusal> no;  // and how
+    std::optional<Refusal> no;  // of the last one that was refused
+    std::string refused;        // the same in words
     std::optional<Error> end;   // no other way is to be tried
   };
 
-  void TryFull(const FullPlan& plan, const Memory& memory, uint32_t priority, Walk& walk);
-  void TryMarks(uint32_t mark, uint32_t priority, Walk& walk);
-  void TryWay(const Way& way, uint32_t priority, bool known, Walk& walk);
+  void TryFull(const Memory& memory, uint32_t priority, Walk& walk);
+  void TryMarks(uint32_t priority, Walk& walk);
+  void TryWay(uint32_t priority, bool known, Walk& walk);
   rte_flow* Ask(const rte_flow_attr& attr, bool known, Refusal& no);
-  void Note(Walk& walk, Refusal no, std::string way);
+  static void Note(Walk& walk, Refusal no, bool ranked);
 
   Memory& MemoryOf(const std::string& shape);
-  static void Learn(Memory& memory, const Walk& walk, const FullPlan* plan);
+  static void Learn(Memory& memory, const Walk& walk);
   [[nodiscard]] OffloadRule Made(const Walk& walk) const;
-  [[nodiscard]] Error Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan) const;
+  static Error Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan);
 
   const Settings settings_;
   FlowApi& api_;
@@ -103,16 +104,20 @@ Memory& Offloader::Impl::MemoryOf(const std::string& shape) {
   return full_[shape];
 }
 
-void Offloader::Impl::Note(Walk& walk, Refusal no, std::string way) {
+// `ranked`: there are rules with priorities to which this one's would be compared. It is not to go where it is not.
+void Offloader::Impl::Note(Walk& walk, Refusal no, bool ranked) {
   const About about = no.about();
   if (about != About::kWay) walk.about_ways = false;
-  const std::string text = way + " was refused: " + no.Text();
+  std::string text = Describe(walk.way, walk.plan);
+  if (walk.plan == nullptr) text += " of mark " + std::to_string(walk.mark);
+  text += " was refused: " + no.Text();
+  if (about == About::kPriority && ranked) walk.end = Error{"unsupported_priority", text};
   if (about == About::kSpace) walk.end = Error{"table_full", "the device's table is full: " + text};
   if (about == About::kOverlap) {
     walk.end = Error{"device_refused", "the device has a rule that overlaps with this one and takes no other: " + text};
   }
   if (about == About::kFailure) walk.end = Error{"device_failed", "the device failed: " + text};
-  walk.last = std::move(way);
+  walk.refused = std::move(text);
   walk.no = std::move(no);
 }
 
@@ -139,66 +144,62 @@ rte_flow* Offloader::Impl::Ask(const rte_flow_attr& attr, bool known, Refusal& n
 }
 
 // The actions are built.
-void Offloader::Impl::TryWay(const Way& way, uint32_t priority, bool known, Walk& walk) {
-  Priorities& priorities = priorities_[way.transfer ? 1 : 0];
+void Offloader::Impl::TryWay(uint32_t priority, bool known, Walk& walk) {
+  Priorities& priorities = priorities_[walk.way.transfer ? 1 : 0];
   for (;;) {
     if (priority >= priorities.levels) {
-      walk.no = Refusal{ERANGE, RTE_FLOW_ERROR_TYPE_ATTR_PRIORITY,
-                        "priority " + std::to_string(priority) + " where the device has " +
-                            std::to_string(priorities.levels) + " at most"};
-      walk.about_ways = false;
+      Note(walk,
+           {ERANGE, RTE_FLOW_ERROR_TYPE_ATTR_PRIORITY,
+            "priority " + std::to_string(priority) + " where the device has " + std::to_string(priorities.levels) +
+                " at most"},
+           priorities.rules > 0);
       return;
     }
     rte_flow_attr attr{};
     attr.priority = priorities.levels - 1 - priority;
-    attr.transfer = way.transfer ? 1 : 0;
-    attr.ingress = way.transfer ? 0 : 1;
+    attr.transfer = walk.way.transfer ? 1 : 0;
+    attr.ingress = walk.way.transfer ? 0 : 1;
     Refusal no;
     if (rte_flow* handle = Ask(attr, known, no); handle != nullptr) {
       priorities.taken = true;
       ++priorities.rules;
       walk.handle = handle;
-      walk.way = way;
       return;
     }
     const bool again = no.about() == About::kPriority && priorities.Lower(attr.priority);
     if (!again) {
-      Note(walk, std::move(no), walk.last);
+      Note(walk, std::move(no), priorities.rules > 0);
       return;
     }
   }
 }
 
-void Offloader::Impl::TryFull(const FullPlan& plan, const Memory& memory, uint32_t priority, Walk& walk) {
-  const std::vector<Way> ways = FullWays(plan);
-  walk.tried_from = memory.start;
+void Offloader::Impl::TryFull(const Memory& memory, uint32_t priority, Walk& walk) {
+  const std::vector<Way> ways = FullWays(*walk.plan);
   for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
-    const Way& way = ways[walk.at];
-    if (!actions_.BuildFull(plan, way, settings_.copies)) continue;
-    walk.last = Describe(way, &plan);
-    TryWay(way, priority, memory.learnt && walk.at == memory.start, walk);
+    walk.way = ways[walk.at];
+    if (!actions_.BuildFull(*walk.plan, walk.way, settings_.copies)) continue;
+    TryWay(priority, memory.learnt && walk.at == memory.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
 }
 
-void Offloader::Impl::TryMarks(uint32_t mark, uint32_t priority, Walk& walk) {
-  walk.tried_from = marks_.start;
+void Offloader::Impl::TryMarks(uint32_t priority, Walk& walk) {
   for (walk.at = marks_.start; walk.at < kMarkWays.size(); ++walk.at) {
-    const Way& way = kMarkWays[walk.at];
-    actions_.BuildMark(way, mark, settings_.queues, settings_.rss);
-    walk.last = Describe(way, nullptr) + " of mark " + std::to_string(mark);
-    TryWay(way, priority, marks_.learnt && walk.at == marks_.start, walk);
+    walk.way = kMarkWays[walk.at];
+    actions_.BuildMark(walk.way, walk.mark, settings_.queues, settings_.rss);
+    TryWay(priority, marks_.learnt && walk.at == marks_.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
 }
 
 // After a rule was made, in this list or in a later one.
-void Offloader::Impl::Learn(Memory& memory, const Walk& walk, const FullPlan* plan) {
+void Offloader::Impl::Learn(Memory& memory, const Walk& walk) {
   if (memory.learnt || !walk.about_ways) return;
   memory.learnt = true;
   memory.start = walk.at;
-  if (walk.handle != nullptr) memory.text = Describe(walk.way, plan);
-  if (walk.no) memory.why = walk.last + " was refused: " + walk.no->Text();
+  if (walk.handle != nullptr) memory.text = Describe(walk.way, walk.plan);
+  memory.why = walk.refused;
 }
 
 OffloadRule Offloader::Impl::Made(const Walk& walk) const {
@@ -211,11 +212,10 @@ OffloadRule Offloader::Impl::Made(const Walk& walk) const {
   return rule;
 }
 
-Error Offloader::Impl::Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan) const {
+Error Offloader::Impl::Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan) {
   const Walk& least = marks.no ? marks : full;
   if (!least.no) return plan ? Error{"device_refused", "there is no way to say it"} : plan.error();
-  Error error{least.no->about() == About::kPriority ? "unsupported_priority" : "device_refused",
-              least.last + " was refused: " + least.no->Text()};
+  Error error{least.no->about() == About::kPriority ? "unsupported_priority" : "device_refused", least.refused};
   if (!plan) error.detail += "; " + plan.error().detail;
   return error;
 }
@@ -230,20 +230,19 @@ Result<OffloadRule> Offloader::Impl::Create(const OffloadRequest& request) {
                                          : Error{"unsupported_action", "full offload is switched off"};
   Walk full;
   Walk marks;
+  full.plan = plan ? &*plan : nullptr;
+  marks.mark = request.mark;
   Memory* memory = plan ? &MemoryOf(plan->shape) : nullptr;
-  if (plan) TryFull(*plan, *memory, request.priority, full);
+  if (memory != nullptr) TryFull(*memory, request.priority, full);
   if (full.end) return *std::move(full.end);
-  if (full.handle != nullptr) {
-    Learn(*memory, full, &*plan);
-    return Made(full);
-  }
-  if (tunnel) return Refused(full, marks, plan);  // packets of tunnels are nothing that software could do
-  TryMarks(request.mark, request.priority, marks);
+  // Packets of tunnels are nothing that software could do.
+  if (full.handle == nullptr && !tunnel) TryMarks(request.priority, marks);
   if (marks.end) return *std::move(marks.end);
-  if (marks.handle == nullptr) return Refused(full, marks, plan);
-  if (plan) Learn(*memory, full, &*plan);
-  Learn(marks_, marks, nullptr);
-  return Made(marks);
+  const Walk& made = full.handle != nullptr ? full : marks;
+  if (made.handle == nullptr) return Refused(full, marks, plan);
+  if (memory != nullptr) Learn(*memory, full);
+  if (marks.handle != nullptr) Learn(marks_, marks);
+  return Made(made);
 }
 
 Result<void> Offloader::Impl::Destroy(OffloadRule& rule) {
