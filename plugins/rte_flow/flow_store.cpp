@@ -444,7 +444,7 @@ void FlowStore::Repair(v1::FromPlugin& reply) {
     if (port->api->Flush(error) != 0) {
       const std::string why = error.message != nullptr ? error.message : "no reason given";
       log_(SLUICE_LOG_ERROR, "port " + port->name + ": its device does not let rules go: " + why);
-      ports_.Fail(port->name, "the device does not let rules go: " + why, reply);
+      ports_.Fail(std::string(port->name), "the device does not let rules go: " + why, reply);
       continue;
     }
     port->offloader->Forget();

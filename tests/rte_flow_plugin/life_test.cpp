@@ -89,7 +89,9 @@ TEST_F(NicLife, EachProfileHasItsWay) {
     NicRig& rig = Open("profile=" + profile);
     const auto answer = rig.Put(1, To(1, 1), "2");
     EXPECT_EQ(Where(answer), way.first) << profile << ": " << answer.ShortDebugString();
-    if (!way.second.empty()) EXPECT_EQ(VerdictOf(answer).detail(), way.second) << profile;
+    if (!way.second.empty()) {
+      EXPECT_EQ(VerdictOf(answer).detail(), way.second) << profile;
+    }
     const Seen seen = rig.Send(1, Frame(1));
     ASSERT_EQ(seen.emissions.size(), 1U) << profile;
     EXPECT_EQ(seen.emissions[0].port, 2U);
@@ -148,9 +150,12 @@ TEST_F(NicLife, AFullDeviceLeavesTheRestToSoftwareAndTakesItBack) {
     rig.AddPut(batch, n + 1, *ParseMatch(To(1, n)), *ParseActions("2"), 0);
   }
   unsigned installed = 0;
-  for (const auto& verdict : rig.Tell(batch).verdicts()) {
+  const auto told = rig.Tell(batch);
+  for (const auto& verdict : told.verdicts()) {
     installed += verdict.state() == v1::INSTALLED ? 1 : 0;
-    if (verdict.state() != v1::INSTALLED) EXPECT_EQ(verdict.reason(), "table_full") << verdict.detail();
+    if (verdict.state() != v1::INSTALLED) {
+      EXPECT_EQ(verdict.reason(), "table_full") << verdict.detail();
+    }
   }
   EXPECT_EQ(installed, 50U);
   for (const uint8_t n : {0, 49, 50, 99}) EXPECT_EQ(Out(rig, n), Ports{2});
@@ -168,11 +173,17 @@ TEST_F(NicLife, ARuleThatTheDeviceDoesNotLetGoIsNotLeftToTakePackets) {
   rig.Put(1, To(1, 1), "2");
   rig.Put(2, To(1, 2), "3");
   rig.WriteFaults("destroy=fail\n");
-  const auto answer = rig.Delete(1);
+  const auto answer = rig.Delete(1);  // nor does it flush them: it is closed
   rig.WriteFaults("");
   bool deleted = false;
   for (const auto& verdict : answer.verdicts()) deleted |= verdict.deleted();
   EXPECT_TRUE(deleted);
+  ASSERT_EQ(answer.ports_size(), 1) << answer.ShortDebugString();
+  EXPECT_EQ(answer.ports(0).state(), "failed");
+  EXPECT_TRUE(answer.ports(0).detail().starts_with("the device does not let rules go: ")) << answer.ports(0).detail();
+  EXPECT_EQ(Where(rig.Put(2, To(1, 2), "3")), "refused no_such_port");
+  EXPECT_EQ(rig.AddPort(1).ports(0).state(), "up");
+  EXPECT_EQ(Where(rig.Put(2, To(1, 2), "3")), "installed");
   EXPECT_EQ(Out(rig, 1), Ports{});
   EXPECT_EQ(Out(rig, 2), Ports{3});
 }
@@ -228,7 +239,8 @@ TEST_F(NicLife, SeventyThousandFlowsHaveMarksOfTheirOwn) {
   for (unsigned first = 0; first < kFlows; first += 1000) {
     v1::ToPlugin batch;
     for (unsigned n = first; n < first + 1000; ++n) rig.AddPut(batch, n + 1, match(n), n % 2 == 0 ? second : third, 0);
-    for (const auto& verdict : rig.Tell(batch).verdicts()) ASSERT_EQ(verdict.state(), v1::INSTALLED);
+    const auto told = rig.Tell(batch);
+    for (const auto& verdict : told.verdicts()) ASSERT_EQ(verdict.state(), v1::INSTALLED);
   }
   EXPECT_EQ(Rules(rig), kFlows);
   for (const unsigned n : {0U, 1U, 65'534U, 65'535U, 65'536U, 65'537U, kFlows - 1}) {
@@ -269,7 +281,8 @@ TEST_F(NicLife, ChurnLeavesNothingBehind) {
       match.SetExact(Field::eth_dst, 0x020000000000 + flow);
       rig.AddPut(batch, flow, match, {Output{static_cast<uint32_t>(1 + rng.Below(4))}}, 0);
     }
-    for (const auto& verdict : rig.Tell(batch).verdicts()) {
+    const auto told = rig.Tell(batch);
+    for (const auto& verdict : told.verdicts()) {
       if (verdict.deleted()) {
         installed.erase(NumberOf(verdict.ufid()));
       } else {

@@ -21,7 +21,7 @@ namespace {
 
 using Clock = std::chrono::steady_clock;
 
-constexpr auto kPatience = std::chrono::seconds(20);
+constexpr auto kPatience = std::chrono::seconds(5);
 
 rte_mempool* Pool() {
   static rte_mempool* pool = rte_pktmbuf_pool_create("far_ends", 8191, 0, 0, 9216 + RTE_PKTMBUF_HEADROOM, 0);
@@ -35,9 +35,9 @@ std::string StartDpdk() {
   const Log log = [](int, const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   if (const auto started = StartEal(EalArguments("--no-huge -m 768 --no-shconf --no-pci --no-telemetry"), log);
       !started) {
-    return started.error().detail;
+    throw std::runtime_error(started.error().detail);
   }
-  if (const auto loaded = LoadDriver(SLUICE_NET_SLUICE); !loaded) return loaded.error().detail;
+  if (const auto loaded = LoadDriver(SLUICE_NET_SLUICE); !loaded) throw std::runtime_error(loaded.error().detail);
   return "";
 }
 
@@ -97,7 +97,7 @@ NicRig::NicRig(const std::string& devargs, const std::map<std::string, std::stri
   parts.defaults.upcall_rate = 0;
   parts.log = [](int, const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   handler_ = std::make_unique<Handler>(std::move(parts));
-  handler_->SetWake([] {});
+  handler_->SetWake([this] { woken_ = true; });
   handler_->SetBusy([](uint32_t) {});
   for (uint32_t port = 1; port <= kPorts; ++port) {
     const std::string wire = name_ + "w" + std::to_string(port);
@@ -137,6 +137,7 @@ v1::FromPlugin NicRig::Tell(const v1::ToPlugin& batch) {
 v1::FromPlugin NicRig::Tick() {
   v1::FromPlugin out;
   handler_->OnTick(out);
+  while (woken_.exchange(false)) handler_->OnWake(out);
   return out;
 }
 
@@ -216,7 +217,13 @@ uint64_t NicRig::DeviceCounter(uint32_t port, const std::string& name) const {
 }
 
 void NicRig::SendMany(uint32_t port, const std::vector<reference::Bytes>& frames) {
-  const auto had = [&] { return DeviceCounter(port, "rx_good_packets") + DeviceCounter(port, "rx_too_long"); };
+  const auto had = [&] {
+    uint64_t all = 0;
+    for (const char* kind : {"rx_matched", "rx_unmatched", "rx_malformed", "rx_too_long"}) {
+      all += DeviceCounter(port, kind);
+    }
+    return all;
+  };
   const uint64_t before = had();
   const uint16_t far = far_.at(port - 1).device->id();
   const auto end = Clock::now() + kPatience;
@@ -257,7 +264,8 @@ Seen NicRig::Look() {
     handler_->OnReadable(0, up);
   }
   seen.upcalls.assign(up.upcalls().begin(), up.upcalls().end());
-  for (const auto& stats : Tick().stats()) seen.counted[NumberOf(stats.ufid())] = stats;
+  const v1::FromPlugin ticked = Tick();
+  for (const auto& stats : ticked.stats()) seen.counted[NumberOf(stats.ufid())] = stats;
   return seen;
 }
 

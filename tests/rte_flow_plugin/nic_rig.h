@@ -4,6 +4,7 @@
 #pragma once
 
 #include <array>
+#include <atomic>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -16,7 +17,7 @@
 
 namespace sluice::rteflow {
 
-// Empty: DPDK runs and net_sluice is there. Else why not.
+// Empty: DPDK runs and net_sluice is there. Else why it was not built. Throws std::runtime_error.
 const std::string& WhyNoNic();
 
 struct Seen {
@@ -73,6 +74,7 @@ class NicRig {
   Datapath* datapath_ = nullptr;
   std::unique_ptr<Handler> handler_;
   uint64_t seq_ = 0;
+  std::atomic<bool> woken_ = false;
 };
 
 std::string UfidBytes(uint64_t flow);
