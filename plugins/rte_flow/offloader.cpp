@@ -54,7 +54,8 @@ struct Memory {
 
 class Offloader::Impl {
  public:
-  Impl(Settings settings, FlowApi& api) : settings_(std::move(settings)), api_(api), counters_(api) {}
+  Impl(Settings settings, FlowApi& api)
+      : settings_(std::move(settings)), api_(api), counters_(api), pattern_(settings_.tag_type) {}
 
   Result<OffloadRule> Create(const OffloadRequest& request);
   Result<void> Destroy(OffloadRule& rule);

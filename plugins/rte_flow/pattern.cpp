@@ -300,6 +300,15 @@ void Pattern::Finish(PortItem port_item, uint16_t ethdev) {
     const size_t proto = PlaceOf(Field::ipv4_proto).offset;
     Use(Layer::ipv4).spec[proto] = Use(Layer::ipv4).mask[proto] = 0;
   }
+  if (!tag_type_ && Uses(Layer::vlan)) {
+    constexpr std::array<uint8_t, 2> kCustomerTag{0x81, 0x00};
+    const size_t type = PlaceOf(Field::eth_type).offset;
+    Storage& eth = Use(Layer::eth);
+    if (std::equal(kCustomerTag.begin(), kCustomerTag.end(), &eth.spec[type])) {
+      std::fill_n(&eth.spec[type], 2, 0);
+      std::fill_n(&eth.mask[type], 2, 0);
+    }
+  }
   size_t count = 1;
   for (size_t layer = 0; layer < kLayers.size(); ++layer) {
     if (!used_[layer]) continue;

@@ -35,7 +35,8 @@ Fragments FragmentsOf(const Match& match, Field frag);
 // Owns what the items point to: stays where it is. One thread at a time; may be built again and again.
 class Pattern {
  public:
-  Pattern() = default;
+  // `tag_type`: the type of an outermost 802.1Q tag is said in the ETH item. Else the VLAN item has to be enough.
+  explicit Pattern(bool tag_type = true) : tag_type_(tag_type) {}
   Pattern(const Pattern&) = delete;
   Pattern& operator=(const Pattern&) = delete;
 
@@ -86,6 +87,7 @@ class Pattern {
   rte_flow_item_port_id port_id_mask_{0xffffffff};
   std::array<rte_flow_item, kLayers.size() + 2> items_{};  // the port's first, END last
   PortItem port_item_ = PortItem::kNone;
+  bool tag_type_;
   bool exact_ = true;
   bool tunnel_ = false;
 };

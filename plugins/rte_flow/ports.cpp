@@ -72,6 +72,7 @@ void Ports::Open(const std::string& name, Slot& slot) {
     offload.port_item = settings->port_item;
     offload.queues = port->device->queues();
     offload.full = settings->offload == PortSettings::Offload::kFull;
+    offload.tag_type = quirks.tag_type;
     offload.rss = settings->rss == PortSettings::Rss::kByDriver ? quirks.rss : settings->rss == PortSettings::Rss::kYes;
     // A device can send to those of its own kind at most; whether it really does, it says when asked.
     offload.ethdev_of = [this, driver = port->driver](uint32_t number) -> std::optional<uint16_t> {

@@ -8,10 +8,9 @@ namespace sluice::rteflow {
 const Quirks& QuirksOf(const std::string& driver) {
   static const Quirks kOrdinary;
   static const std::map<std::string, Quirks> kKnown = {
-      // DPDK 22.11: RSS loads a BPF program that kernels refuse, and has crashed the driver. Some of the filters that
-      // it
-      // makes are not those that were asked for: net_tap.md has which.
-      {"net_tap", {.rss = false, .readback = Readback::kTc}},
+      // DPDK 22.11: RSS loads a BPF program that kernels refuse, and has crashed the driver; a tag's type is refused.
+      // Some of the TC filters that it makes are not what was asked for: net_tap.md has which.
+      {"net_tap", {.rss = false, .tag_type = false, .readback = Readback::kTc}},
   };
   const auto found = kKnown.find(driver);
   return found == kKnown.end() ? kOrdinary : found->second;

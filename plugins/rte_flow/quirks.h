@@ -14,7 +14,8 @@ enum class Readback : uint8_t {
 };
 
 struct Quirks {
-  bool rss = true;  // whether RSS may be said in a rule
+  bool rss = true;       // whether RSS may be said in a rule
+  bool tag_type = true;  // whether a tag's type, 0x8100, may be said beside the VLAN item
   Readback readback = Readback::kNone;
 };
 

@@ -116,5 +116,28 @@ TEST(Pattern, TakesNoFrameThatAnyFlowDoesNotMatch) {
   EXPECT_GT(seen.built, 4000u);
 }
 
+// Of the ETH item.
+uint16_t TypeMask(const Pattern& pattern) {
+  return static_cast<const rte_flow_item_eth*>(pattern.Items(false)[0].mask)->hdr.ether_type;
+}
+
+TEST(Pattern, LeavesATagsTypeToTheVlanItemWhereTheDriverWantsThat) {
+  const auto tagged = ParseMatch("in_port(1),eth(dst=02:00:00:00:00:01),eth_type(0x8100),vlan(vid=5)");
+  const auto provider = ParseMatch("in_port(1),eth(dst=02:00:00:00:00:01),eth_type(0x88a8),vlan(vid=5)");
+  const auto alone = ParseMatch("in_port(1),eth(dst=02:00:00:00:00:01),eth_type(0x8100)");
+  Pattern says(true);
+  Pattern leaves(false);
+  for (Pattern* pattern : {&says, &leaves}) {
+    const bool left = pattern == &leaves;
+    ASSERT_TRUE(pattern->Build(*tagged, PortItem::kNone, 0));
+    EXPECT_EQ(TypeMask(*pattern), left ? 0 : 0xffff);
+    // Another tag's type is not what the item means, and without the item nothing else says it.
+    ASSERT_TRUE(pattern->Build(*provider, PortItem::kNone, 0));
+    EXPECT_EQ(TypeMask(*pattern), 0xffff);
+    ASSERT_TRUE(pattern->Build(*alone, PortItem::kNone, 0));
+    EXPECT_EQ(TypeMask(*pattern), 0xffff);
+  }
+}
+
 }  // namespace
 }  // namespace sluice::rteflow
