@@ -8,24 +8,24 @@ namespace sluice::rteflow {
 
 std::vector<Way> FullWays(const FullPlan& plan) {
   std::vector<Way> ways;
-  const bool drop = plan.steps.empty();
-  for (bool count : {true, false}) {
-    // Without a count a flow looks idle. Only of packets that nobody is to see that is better than software.
-    if (!count && !drop) break;
-    for (bool transfer : {true, false}) {
-      for (OutputBy output : {OutputBy::kRepresentedPort, OutputBy::kPortId}) {
-        if (output == OutputBy::kPortId && drop) break;
-        for (SetBy set : {SetBy::kModifyField, SetBy::kOldActions}) {
-          if (set == SetBy::kOldActions && !plan.sets) break;
-          for (EncapBy encap : {EncapBy::kRaw, EncapBy::kVxlan}) {
-            if (encap == EncapBy::kVxlan && !plan.encaps) break;
-            ways.push_back({Extent::kFull, transfer, output, set, encap, count});
-          }
+  for (bool transfer : {true, false}) {
+    for (OutputBy output : {OutputBy::kRepresentedPort, OutputBy::kPortId}) {
+      if (output == OutputBy::kPortId && plan.steps.empty()) break;
+      for (SetBy set : {SetBy::kModifyField, SetBy::kOldActions}) {
+        if (set == SetBy::kOldActions && !plan.sets) break;
+        for (EncapBy encap : {EncapBy::kRaw, EncapBy::kVxlan}) {
+          if (encap == EncapBy::kVxlan && !plan.encaps) break;
+          ways.push_back({Extent::kFull, transfer, output, set, encap, true});
         }
       }
     }
   }
   return ways;
+}
+
+std::vector<Way> UncountedWays(const FullPlan& plan) {
+  if (!plan.steps.empty()) return {};
+  return {Way{.transfer = true, .count = false}, Way{.transfer = false, .count = false}};
 }
 
 std::string Describe(const Way& way, const FullPlan* plan) {

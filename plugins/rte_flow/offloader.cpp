@@ -50,6 +50,9 @@ struct Memory {
   std::string why;   // for people: what was said of the last one before it
 };
 
+// What is learnt of its UncountedWays has this name.
+std::string Uncounted(const FullPlan& plan) { return plan.shape + ", not counted"; }
+
 }  // namespace
 
 class Offloader::Impl {
@@ -78,7 +81,7 @@ class Offloader::Impl {
     std::optional<Error> end;   // no other way is to be tried
   };
 
-  void TryFull(const Memory& memory, uint32_t priority, Walk& walk);
+  void TryFull(const std::vector<Way>& ways, const Memory& memory, uint32_t priority, Walk& walk);
   void TryMarks(uint32_t priority, Walk& walk);
   void TryWay(uint32_t priority, bool known, Walk& walk);
   rte_flow* Ask(const rte_flow_attr& attr, bool known, Refusal& no);
@@ -175,8 +178,7 @@ void Offloader::Impl::TryWay(uint32_t priority, bool known, Walk& walk) {
   }
 }
 
-void Offloader::Impl::TryFull(const Memory& memory, uint32_t priority, Walk& walk) {
-  const std::vector<Way> ways = FullWays(*walk.plan);
+void Offloader::Impl::TryFull(const std::vector<Way>& ways, const Memory& memory, uint32_t priority, Walk& walk) {
   for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
     walk.way = ways[walk.at];
     if (!actions_.BuildFull(*walk.plan, walk.way, settings_.copies)) continue;
@@ -231,18 +233,23 @@ Result<OffloadRule> Offloader::Impl::Create(const OffloadRequest& request) {
                                          : Error{"unsupported_action", "full offload is switched off"};
   Walk full;
   Walk marks;
-  full.plan = plan ? &*plan : nullptr;
+  Walk uncounted;
+  full.plan = uncounted.plan = plan ? &*plan : nullptr;
   marks.mark = request.mark;
-  Memory* memory = plan ? &MemoryOf(plan->shape) : nullptr;
-  if (memory != nullptr) TryFull(*memory, request.priority, full);
+  if (plan) TryFull(FullWays(*plan), MemoryOf(plan->shape), request.priority, full);
   if (full.end) return *std::move(full.end);
   // Packets of tunnels are nothing that software could do.
   if (full.handle == nullptr && !tunnel) TryMarks(request.priority, marks);
   if (marks.end) return *std::move(marks.end);
-  const Walk& made = full.handle != nullptr ? full : marks;
+  if (plan && full.handle == nullptr && marks.handle == nullptr) {
+    TryFull(UncountedWays(*plan), MemoryOf(Uncounted(*plan)), request.priority, uncounted);
+  }
+  if (uncounted.end) return *std::move(uncounted.end);
+  const Walk& made = full.handle != nullptr ? full : marks.handle != nullptr ? marks : uncounted;
   if (made.handle == nullptr) return Refused(full, marks, plan);
-  if (memory != nullptr) Learn(*memory, full);
-  if (marks.handle != nullptr) Learn(marks_, marks);
+  if (plan) Learn(MemoryOf(plan->shape), full);
+  if (full.handle == nullptr && !tunnel) Learn(marks_, marks);
+  if (uncounted.handle != nullptr) Learn(MemoryOf(Uncounted(*plan)), uncounted);
   return Made(made);
 }
 
