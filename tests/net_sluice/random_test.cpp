@@ -18,6 +18,7 @@ using soft::Parsed;
 
 struct RandomRule {
   Match match;
+  bool network = false;    // it is about a layer 3 header, which ARP of other addresses has not
   bool transport = false;  // it is about a layer 4 header, which later fragments have not
   uint32_t priority = 0;
 };
@@ -60,6 +61,7 @@ RandomRule Random(Rng& rng, const Parsed& packet) {
   for (const Field type : {Field::eth_type, Field::vlan_eth_type, Field::cvlan_eth_type}) take(type, true);
   take_all({Field::vlan_tci, Field::cvlan_tci});
   if (depth == 1 || packet.headers.l3 == Layer3::kNone) return rule;
+  rule.network = true;
   take_all({Field::ipv4_src, Field::ipv4_dst, Field::ipv4_tos, Field::ipv4_ttl, Field::ipv6_src, Field::ipv6_dst,
             Field::ipv6_label, Field::ipv6_tclass, Field::ipv6_hlimit, Field::arp_op, Field::arp_sip, Field::arp_tip});
   if (depth == 2 || packet.headers.l4 == Layer4::kNone) return rule;
@@ -152,8 +154,7 @@ void Transports(const Match& match, Layer4 l4, RuleSpec& spec) {
 void Items(const RandomRule& rule, const soft::Headers& headers, RuleSpec& spec) {
   const Match& match = rule.match;
   Links(match, spec);
-  if (!match.Has(Field::eth_type)) return;
-  Networks(match, headers.l3, spec);
+  if (rule.network) Networks(match, headers.l3, spec);
   if (rule.transport) Transports(match, headers.l4, spec);
 }
 
@@ -194,7 +195,10 @@ TEST(NetSluiceRandom, TakesWhatAScanTakes) {
       const Parsed packet = soft::Parse(frame, 0);
       std::optional<uint32_t> expected;
       for (const RandomRule& rule : rules) {
-        if (rule.priority == UINT32_MAX || (rule.transport && packet.headers.l4 == Layer4::kNone)) continue;
+        if (rule.priority == UINT32_MAX || (rule.network && packet.headers.l3 == Layer3::kNone) ||
+            (rule.transport && packet.headers.l4 == Layer4::kNone)) {
+          continue;
+        }
         if (soft::Matches(rule.match, packet) && rule.priority < expected.value_or(UINT32_MAX))
           expected = rule.priority;
       }
