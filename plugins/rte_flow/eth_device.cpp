@@ -136,6 +136,11 @@ Result<void> EthDevice::SetUp(const PortSettings& settings) {
   error = rte_eth_dev_start(id_);
   if (error != 0) return DeviceFailed("the device " + name + " does not start", error);
   started_ = true;
+  std::array<char, IF_NAMESIZE> interface{};
+  if (info.if_index != 0 && if_indextoname(info.if_index, interface.data()) != nullptr) {
+    interface_ = interface.data();
+    if_index_ = info.if_index;
+  }
   if (settings.promiscuous) (void)rte_eth_promiscuous_enable(id_);  // some devices know nothing else
   return {};
 }
@@ -167,15 +172,8 @@ std::string EthDevice::driver() const {
   return rte_eth_dev_info_get(id_, &info) == 0 && info.driver_name != nullptr ? info.driver_name : "";
 }
 
-std::string EthDevice::interface() const {
-  std::array<char, IF_NAMESIZE> name{};
-  const uint32_t index = interface_index();
-  return index != 0 && if_indextoname(index, name.data()) != nullptr ? name.data() : "";
-}
-
-uint32_t EthDevice::interface_index() const {
-  rte_eth_dev_info info{};
-  return rte_eth_dev_info_get(id_, &info) == 0 ? info.if_index : 0;
+bool EthDevice::IsRemoved() const {
+  return removed_ || (if_index_ != 0 && if_nametoindex(interface_.c_str()) != if_index_);
 }
 
 std::string EthDevice::Link() const {
