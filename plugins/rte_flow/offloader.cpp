@@ -54,7 +54,11 @@ struct Memory {
 
 class Offloader::Impl {
  public:
-  Impl(Settings settings, FlowApi& api) : settings_(std::move(settings)), api_(api), counters_(api) {}
+  Impl(Settings settings, FlowApi& api)
+      : settings_(std::move(settings)),
+        api_(api),
+        counters_(api),
+        mark_ways_(MarkWays(settings_.queues, settings_.rss)) {}
 
   Result<OffloadRule> Create(const OffloadRequest& request);
   Result<void> Destroy(OffloadRule& rule);
@@ -95,6 +99,7 @@ class Offloader::Impl {
   RuleActions actions_;
   std::array<Priorities, 2> priorities_;  // of ingress, of transfer
   std::unordered_map<std::string, Memory> full_;
+  const std::vector<Way> mark_ways_;
   Memory marks_;
   uint64_t refused_ = 0;
 };
@@ -178,16 +183,16 @@ void Offloader::Impl::TryFull(const Memory& memory, uint32_t priority, Walk& wal
   const std::vector<Way> ways = FullWays(*walk.plan);
   for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
     walk.way = ways[walk.at];
-    if (!actions_.BuildFull(*walk.plan, walk.way, settings_.copies)) continue;
+    if (!actions_.BuildFull(*walk.plan, walk.way)) continue;
     TryWay(priority, memory.learnt && walk.at == memory.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
 }
 
 void Offloader::Impl::TryMarks(uint32_t priority, Walk& walk) {
-  for (walk.at = marks_.start; walk.at < kMarkWays.size(); ++walk.at) {
-    walk.way = kMarkWays[walk.at];
-    actions_.BuildMark(walk.way, walk.mark, settings_.queues, settings_.rss);
+  for (walk.at = marks_.start; walk.at < mark_ways_.size(); ++walk.at) {
+    walk.way = mark_ways_[walk.at];
+    actions_.BuildMark(walk.way, walk.mark, settings_.queues);
     TryWay(priority, marks_.learnt && walk.at == marks_.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
@@ -267,7 +272,7 @@ void Offloader::Impl::Forget() {
 
 std::map<std::string, std::string> Offloader::Impl::Learnt() const {
   std::map<std::string, std::string> texts;
-  const auto with_why = [](std::string text, const Memory& memory) {
+  const auto with_why = [](const std::string& text, const Memory& memory) {
     return memory.why.empty() ? text : text + "; " + memory.why;
   };
   if (marks_.learnt) texts["mark"] = with_why(marks_.text, marks_);
