@@ -37,9 +37,9 @@ enum class Counter : uint8_t {
 };
 
 inline constexpr std::array<const char*, static_cast<size_t>(Counter::kCount)> kCounterNames = {
-    "rx_good_packets",   "rx_good_bytes",   "rx_matched",     "rx_unmatched",   "rx_malformed",      "rx_filtered",
+    "wire_rx_packets",   "wire_rx_bytes",   "rx_matched",     "rx_unmatched",   "rx_malformed",      "rx_filtered",
     "rx_too_long",       "rx_dropped",      "rx_ttl_expired", "rx_edit_failed", "rx_queue_full",     "rx_no_mbuf",
-    "rx_lost_by_kernel", "tx_good_packets", "tx_good_bytes",  "tx_forwarded",   "tx_forward_failed", "tx_errors",
+    "rx_lost_by_kernel", "wire_tx_packets", "wire_tx_bytes",  "tx_forwarded",   "tx_forward_failed", "wire_tx_errors",
     "tx_no_link",        "flow_rules",      "flow_created",   "flow_destroyed", "flow_refused",
 };
 

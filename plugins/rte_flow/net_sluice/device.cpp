@@ -209,6 +209,10 @@ uint16_t Device::Poll(uint16_t count) {
   std::array<rte_mbuf*, kBurst> packets;
   const uint16_t came = wire_->Receive(packets.data(), std::min(count, kBurst), rx_[0]->pool);
   if (came == 0) return 0;
+  if (link_lost_) {
+    rte_pktmbuf_free_bulk(packets.data(), came);
+    return 0;
+  }
   uint16_t kept = 0;
   uint64_t bytes = 0;
   for (uint16_t i = 0; i < came; ++i) {
@@ -265,7 +269,7 @@ uint16_t Device::Transmit(TxQueue& queue, rte_mbuf** packets, uint16_t count) {
   }
   const uint64_t bytes = Bytes(packets, count);
   // What is not taken is counted off again: taken packets are not ours to look at any more.
-  const uint16_t sent = wire_->Send(packets, count);
+  const uint16_t sent = Send(packets, count);
   const uint64_t kept = Bytes(packets + sent, static_cast<uint16_t>(count - sent));
   Grow(queue.packets, sent);
   Grow(queue.bytes, bytes - kept);
@@ -287,7 +291,7 @@ void Device::Deliver(uint16_t queue, rte_mbuf** packets, uint16_t count) {
 
 void Device::Forward(rte_mbuf** packets, uint16_t count, Device& from) {
   const uint64_t bytes = Bytes(packets, count);
-  const uint16_t sent = started_ ? wire_->Send(packets, count) : 0;
+  const uint16_t sent = started_ ? Send(packets, count) : 0;
   const auto left = static_cast<uint16_t>(count - sent);
   const uint64_t lost = Bytes(packets + sent, left);
   counters_.Add(Counter::kTxGood, sent);
@@ -298,7 +302,17 @@ void Device::Forward(rte_mbuf** packets, uint16_t count, Device& from) {
   rte_pktmbuf_free_bulk(packets + sent, left);
 }
 
-bool Device::LinkUp() { return started_ && !faults_.Now().link_down && wire_->Up(); }
+bool Device::LinkUp() {
+  link_lost_ = faults_.Now().link_down;
+  return started_ && !link_lost_ && wire_->Up();
+}
+
+uint16_t Device::Send(rte_mbuf** packets, uint16_t count) {
+  if (!link_lost_) return wire_->Send(packets, count);
+  counters_.Add(Counter::kTxNoLink, count);
+  rte_pktmbuf_free_bulk(packets, count);
+  return count;
+}
 
 uint64_t Device::Missed() {
   counters_.Add(Counter::kRxLostByKernel, wire_->TakeMissed());

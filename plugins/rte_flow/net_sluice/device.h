@@ -105,6 +105,7 @@ class Device {
   static void* RunThread(void* device);  // of thread=1
   void Run();
   uint16_t Poll(uint16_t count);
+  uint16_t Send(rte_mbuf** packets, uint16_t count);
   bool Admit(rte_mbuf* packet);
 
   const Config config_;
@@ -121,6 +122,7 @@ class Device {
   std::atomic<uint16_t> rx_count_{0};
   std::atomic<bool> rss_{false};
   std::atomic<bool> started_{false};
+  std::atomic<bool> link_lost_{false};  // a fault
   std::atomic<bool> promiscuous_{false};
   std::atomic<uint64_t> station_{0};  // the MAC address, in the low 48 bits
   std::atomic<uint16_t> mtu_{RTE_ETHER_MTU};

@@ -172,12 +172,14 @@ uint16_t PacketWire::Send(rte_mbuf** packets, uint16_t count) {
     if (sent > 0) {
       rte_pktmbuf_free_bulk(packets + done, static_cast<unsigned>(sent));
       done = static_cast<uint16_t>(done + sent);
-    } else if (errno == EAGAIN || errno == ENOBUFS || errno == EINTR) {
-      break;
-    } else {  // this one cannot go: no link, too long
-      counters_.Add(errno == ENETDOWN || errno == ENXIO ? Counter::kTxNoLink : Counter::kTxErrors);
-      rte_pktmbuf_free(packets[done++]);
+      continue;
     }
+    // A device without a link is as busy as one with much to do.
+    const bool busy = errno == EAGAIN || errno == ENOBUFS || errno == EINTR;
+    const bool down = errno == ENETDOWN || errno == ENXIO || (busy && !Up());
+    if (busy && !down) break;
+    counters_.Add(down ? Counter::kTxNoLink : Counter::kTxErrors);
+    rte_pktmbuf_free(packets[done++]);
   }
   return done;
 }
