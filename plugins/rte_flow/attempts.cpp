@@ -3,21 +3,40 @@
 
 #include <cerrno>
 #include <system_error>
+#include <utility>
 
 namespace sluice::rteflow {
 
 std::vector<Way> FullWays(const FullPlan& plan) {
-  std::vector<Way> ways;
-  for (bool transfer : {true, false}) {
-    for (OutputBy output : {OutputBy::kRepresentedPort, OutputBy::kPortId}) {
-      if (output == OutputBy::kPortId && plan.steps.empty()) break;
-      for (SetBy set : {SetBy::kModifyField, SetBy::kOldActions}) {
-        if (set == SetBy::kOldActions && !plan.sets) break;
-        for (EncapBy encap : {EncapBy::kRaw, EncapBy::kVxlan}) {
-          if (encap == EncapBy::kVxlan && !plan.encaps) break;
-          ways.push_back({Extent::kFull, transfer, output, set, encap, true});
-        }
-      }
+  // Each choice but the first is for what has the matter to choose.
+  std::vector<Way> ways{Way{.transfer = true}};
+  const auto choose = [&](bool matters, auto choice) {
+    if (!matters) return;
+    std::vector<Way> chosen;
+    for (const Way& way : ways) {
+      chosen.push_back(way);
+      chosen.push_back(way);
+      choice(chosen.back());
+    }
+    ways = std::move(chosen);
+  };
+  choose(true, [](Way& way) { way.transfer = false; });
+  choose(plan.outputs > 0, [](Way& way) { way.output = OutputBy::kPortId; });
+  choose(plan.outputs > 1, [](Way& way) { way.copy = CopyBy::kRepeat; });
+  choose(plan.sets, [](Way& way) { way.set = SetBy::kOldActions; });
+  choose(plan.encaps, [](Way& way) { way.encap = EncapBy::kVxlan; });
+  return ways;
+}
+
+std::vector<Way> MarkWays(uint16_t queues, bool rss) {
+  std::vector<Way> ways{Way{.extent = Extent::kMarkCount}};
+  for (const bool count : {true, false}) {
+    for (const Fate fate : {Fate::kRss, Fate::kQueue, Fate::kQueueFirst}) {
+      if (fate == Fate::kRss && (queues < 2 || !rss)) continue;
+      Way way{.extent = count ? Extent::kMarkCountQueue : Extent::kMarkQueue};
+      way.fate = fate;
+      way.count = count;
+      ways.push_back(way);
     }
   }
   return ways;
@@ -29,24 +48,27 @@ std::vector<Way> UncountedWays(const FullPlan& plan) {
 }
 
 std::string Describe(const Way& way, const FullPlan* plan) {
-  switch (way.extent) {
-    case Extent::kMarkCount:
-      return "mark, count";
-    case Extent::kMarkCountQueue:
-      return "mark, count, queue";
-    case Extent::kMarkQueue:
-      return "mark, queue";
-    case Extent::kFull:
-      break;
+  std::string text;
+  const auto add = [&](bool said, const char* what) {
+    if (said) text += (text.empty() ? "" : ", ") + std::string(what);
+  };
+  if (way.extent != Extent::kFull) {
+    add(way.fate == Fate::kQueueFirst, "queue");
+    add(true, "mark");
+    add(way.count, "count");
+    add(way.fate == Fate::kRss, "rss");
+    add(way.fate == Fate::kQueue, "queue");
+    return text;
   }
-  std::string text = way.transfer ? "full by transfer" : "full by ingress";
-  if (plan != nullptr && plan->steps.empty()) text += ", drop";
-  if (plan != nullptr && plan->outputs > 0) {
-    text += way.output == OutputBy::kPortId ? ", port_id" : ", represented_port";
+  add(true, way.transfer ? "full by transfer" : "full by ingress");
+  if (plan != nullptr) {
+    add(plan->steps.empty(), "drop");
+    add(plan->outputs > 0, way.output == OutputBy::kPortId ? "port_id" : "represented_port");
+    add(plan->outputs > 1, way.copy == CopyBy::kSample ? "sample" : "several outputs");
+    add(plan->sets, way.set == SetBy::kOldActions ? "set actions" : "modify_field");
+    add(plan->encaps, way.encap == EncapBy::kRaw ? "raw_encap" : "vxlan_encap");
   }
-  if (plan != nullptr && plan->sets) text += way.set == SetBy::kOldActions ? ", set actions" : ", modify_field";
-  if (plan != nullptr && plan->encaps) text += way.encap == EncapBy::kRaw ? ", raw_encap" : ", vxlan_encap";
-  if (way.count) text += ", count";
+  add(way.count, "count");
   return text;
 }
 

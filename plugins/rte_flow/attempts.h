@@ -5,7 +5,6 @@
 
 #include <rte_flow.h>
 
-#include <array>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -18,6 +17,11 @@ namespace sluice::rteflow {
 enum class OutputBy : uint8_t { kRepresentedPort, kPortId };
 enum class SetBy : uint8_t { kModifyField, kOldActions };
 enum class EncapBy : uint8_t { kRaw, kVxlan };
+// Of several outputs: all but the last by SAMPLE with ratio 1, or simply one after another, which by DPDK's guide sends
+// a copy each.
+enum class CopyBy : uint8_t { kSample, kRepeat };
+// Where packets with a mark go. Some drivers want the queue to come before the mark.
+enum class Fate : uint8_t { kUnsaid, kRss, kQueue, kQueueFirst };
 
 struct Way {
   Extent extent = Extent::kFull;
@@ -25,6 +29,8 @@ struct Way {
   OutputBy output = OutputBy::kRepresentedPort;
   SetBy set = SetBy::kModifyField;
   EncapBy encap = EncapBy::kRaw;
+  CopyBy copy = CopyBy::kSample;
+  Fate fate = Fate::kUnsaid;
   bool count = true;
 };
 
@@ -34,11 +40,8 @@ std::vector<Way> FullWays(const FullPlan& plan);
 // that better than software; of other plans there are none.
 std::vector<Way> UncountedWays(const FullPlan& plan);
 
-inline constexpr std::array kMarkWays{
-    Way{.extent = Extent::kMarkCount},
-    Way{.extent = Extent::kMarkCountQueue},
-    Way{.extent = Extent::kMarkQueue, .count = false},
-};
+// `rss`: RSS may be said.
+std::vector<Way> MarkWays(uint16_t queues, bool rss);
 
 // "full by transfer, represented_port, modify_field, count"; of the plan's shape only what matters to it.
 std::string Describe(const Way& way, const FullPlan* plan);

@@ -58,7 +58,11 @@ std::string Uncounted(const FullPlan& plan) { return plan.shape + ", not counted
 class Offloader::Impl {
  public:
   Impl(Settings settings, FlowApi& api)
-      : settings_(std::move(settings)), api_(api), counters_(api), pattern_(settings_.tag_type) {}
+      : settings_(std::move(settings)),
+        api_(api),
+        counters_(api),
+        pattern_(settings_.tag_type),
+        mark_ways_(MarkWays(settings_.queues, settings_.rss)) {}
 
   Result<OffloadRule> Create(const OffloadRequest& request);
   Result<void> Destroy(OffloadRule& rule);
@@ -99,6 +103,7 @@ class Offloader::Impl {
   RuleActions actions_;
   std::array<Priorities, 2> priorities_;  // of ingress, of transfer
   std::unordered_map<std::string, Memory> full_;
+  const std::vector<Way> mark_ways_;
   Memory marks_;
   uint64_t refused_ = 0;
 };
@@ -181,16 +186,16 @@ void Offloader::Impl::TryWay(uint32_t priority, bool known, Walk& walk) {
 void Offloader::Impl::TryFull(const std::vector<Way>& ways, const Memory& memory, uint32_t priority, Walk& walk) {
   for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
     walk.way = ways[walk.at];
-    if (!actions_.BuildFull(*walk.plan, walk.way, settings_.copies)) continue;
+    if (!actions_.BuildFull(*walk.plan, walk.way)) continue;
     TryWay(priority, memory.learnt && walk.at == memory.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
 }
 
 void Offloader::Impl::TryMarks(uint32_t priority, Walk& walk) {
-  for (walk.at = marks_.start; walk.at < kMarkWays.size(); ++walk.at) {
-    walk.way = kMarkWays[walk.at];
-    actions_.BuildMark(walk.way, walk.mark, settings_.queues, settings_.rss);
+  for (walk.at = marks_.start; walk.at < mark_ways_.size(); ++walk.at) {
+    walk.way = mark_ways_[walk.at];
+    actions_.BuildMark(walk.way, walk.mark, settings_.queues);
     TryWay(priority, marks_.learnt && walk.at == marks_.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
@@ -275,7 +280,7 @@ void Offloader::Impl::Forget() {
 
 std::map<std::string, std::string> Offloader::Impl::Learnt() const {
   std::map<std::string, std::string> texts;
-  const auto with_why = [](std::string text, const Memory& memory) {
+  const auto with_why = [](const std::string& text, const Memory& memory) {
     return memory.why.empty() ? text : text + "; " + memory.why;
   };
   if (marks_.learnt) texts["mark"] = with_why(marks_.text, marks_);

@@ -65,7 +65,6 @@ class Offloader {
     bool full = true;                      // whether full offload is tried at all
     bool rss = true;                       // whether RSS may be said at all; some drivers crash on it
     bool tag_type = true;                  // whether 0x8100 may be said beside a VLAN item; some drivers refuse it
-    bool copies = false;  // each output in a list sends a copy; else all but the last are said by SAMPLE
     // The ethdev of a port of this plugin, by its number; nullopt: none that this device could send to.
     std::function<std::optional<uint16_t>(uint32_t port)> ethdev_of;
   };

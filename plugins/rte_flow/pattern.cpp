@@ -116,9 +116,9 @@ Result<void> Pattern::SayIpv6Frag(const Match& match) {
     rte_flow_item_ipv6 has{};
     has.has_frag_ext = 1;
     // Bit fields have no offsetof.
-    for (size_t i = sizeof(has.hdr); i < sizeof(has); ++i) {
-      storage.mask[i] |= reinterpret_cast<const uint8_t*>(&has)[i];
-    }
+    std::array<uint8_t, sizeof(has)> bytes{};
+    std::memcpy(bytes.data(), &has, sizeof(has));
+    for (size_t i = 0; i < bytes.size(); ++i) storage.mask.at(i) |= bytes.at(i);
     return {};
   }
   if (takes.first && !takes.no && !takes.later && match.IsExact(Field::ipv6_proto)) {
@@ -341,8 +341,7 @@ Result<void> Pattern::Build(const Match& match, PortItem port_item, uint16_t eth
 }
 
 const rte_flow_item* Pattern::Items(bool transfer) const {
-  const bool port = port_item_ == PortItem::kPortId || (port_item_ != PortItem::kNone && transfer);
-  return items_.data() + (port ? 0 : 1);
+  return items_.data() + (port_item_ != PortItem::kNone && transfer ? 0 : 1);
 }
 
 }  // namespace sluice::rteflow

@@ -45,7 +45,7 @@ class Pattern {
   Result<void> Build(const Match& match, PortItem port_item, uint16_t ethdev);
 
   // Up to END; spec and mask are nullptr where only the header's presence is meant, last always is. Of rules without
-  // `transfer` the representor items are no part: such a rule is of the ethdev that it is created on anyway.
+  // `transfer` the port's item is no part: such a rule is of the ethdev that it is created on anyway.
   [[nodiscard]] const rte_flow_item* Items(bool transfer) const;
   // Takes all packets that the match does.
   [[nodiscard]] bool exact() const { return exact_; }

@@ -25,9 +25,8 @@ void RuleActions::AddAction(const rte_flow_action& action) {
   actions_[count_++] = action;
 }
 
-bool RuleActions::BuildFull(const FullPlan& plan, const Way& way, bool copies) {
+bool RuleActions::BuildFull(const FullPlan& plan, const Way& way) {
   Clear();
-  copies_ = copies;
   outputs_left_ = plan.outputs;
   if (way.count) Add(RTE_FLOW_ACTION_TYPE_COUNT, rte_flow_action_count{});
   for (const Step& step : plan.steps) {
@@ -38,24 +37,26 @@ bool RuleActions::BuildFull(const FullPlan& plan, const Way& way, bool copies) {
   return !overflow_;
 }
 
-void RuleActions::BuildMark(const Way& way, uint32_t mark, uint16_t queues, bool rss) {
+void RuleActions::BuildMark(const Way& way, uint32_t mark, uint16_t queues) {
   Clear();
+  if (way.fate == Fate::kQueueFirst) Add(RTE_FLOW_ACTION_TYPE_QUEUE, rte_flow_action_queue{0});
   Add(RTE_FLOW_ACTION_TYPE_MARK, rte_flow_action_mark{mark});
   if (way.count) Add(RTE_FLOW_ACTION_TYPE_COUNT, rte_flow_action_count{});
-  if (way.extent != Extent::kMarkCount) {
-    if (queues > 1 && rss) {
-      const auto count = static_cast<uint16_t>(std::min<size_t>(queues, kMostQueues));
-      auto* numbers = New<uint16_t>(count);
-      for (uint16_t i = 0; i < count; ++i) numbers[i] = i;
-      rte_flow_action_rss spread{};  // how: as the driver is used to
-      spread.queue_num = count;
-      spread.queue = numbers;
-      Add(RTE_FLOW_ACTION_TYPE_RSS, spread);
-    } else {
-      Add(RTE_FLOW_ACTION_TYPE_QUEUE, rte_flow_action_queue{0});
-    }
-  }
+  if (way.fate == Fate::kRss) AddRss(queues);
+  if (way.fate == Fate::kQueue) Add(RTE_FLOW_ACTION_TYPE_QUEUE, rte_flow_action_queue{0});
   AddAction({RTE_FLOW_ACTION_TYPE_END, nullptr});
+}
+
+// How it is spread is left to the driver.
+void RuleActions::AddRss(uint16_t queues) {
+  const auto count = static_cast<uint16_t>(std::min<size_t>(queues, kMostQueues));
+  auto* numbers = New<uint16_t>(count);
+  if (numbers == nullptr) return;
+  for (uint16_t i = 0; i < count; ++i) numbers[i] = i;
+  rte_flow_action_rss rss{};
+  rss.queue_num = count;
+  rss.queue = numbers;
+  Add(RTE_FLOW_ACTION_TYPE_RSS, rss);
 }
 
 bool RuleActions::Say(const DecapStep&, const Way&) {
@@ -74,7 +75,7 @@ bool RuleActions::Say(const OutputStep& step, const Way& way) {
     if (port != nullptr) port->id = step.ethdev;
     output = {RTE_FLOW_ACTION_TYPE_PORT_ID, port};
   }
-  if (--outputs_left_ == 0 || copies_) {
+  if (--outputs_left_ == 0 || way.copy == CopyBy::kRepeat) {
     AddAction(output);
     return true;
   }
@@ -151,7 +152,7 @@ bool RuleActions::Say(const EncapStep& step, const Way& way) {
   if (way.encap == EncapBy::kVxlan) return SayVxlanEncap(step);
   auto* data = New<uint8_t>(step.header.size());
   if (data == nullptr) return false;
-  std::memcpy(data, step.header.data(), step.header.size());
+  std::copy(step.header.begin(), step.header.end(), data);
   // Nothing to preserve: lengths and checksums are the device's to fill in.
   Add(RTE_FLOW_ACTION_TYPE_RAW_ENCAP, rte_flow_action_raw_encap{data, nullptr, step.header.size()});
   return true;

@@ -23,11 +23,10 @@ class RuleActions {
   RuleActions(const RuleActions&) = delete;
   RuleActions& operator=(const RuleActions&) = delete;
 
-  // `plan` outlives its use. `copies`: of several outputs each sends a copy; else those before the last are said by
-  // SAMPLE with ratio 1. False: this way cannot say it.
-  bool BuildFull(const FullPlan& plan, const Way& way, bool copies);
-  // RSS over the queues from 0 on where `rss` is true and there are several, else QUEUE 0.
-  void BuildMark(const Way& way, uint32_t mark, uint16_t queues, bool rss);
+  // `plan` outlives its use. False: this way cannot say it.
+  bool BuildFull(const FullPlan& plan, const Way& way);
+  // RSS is over the queues from 0 on, QUEUE is 0.
+  void BuildMark(const Way& way, uint32_t mark, uint16_t queues);
 
   // Up to END.
   [[nodiscard]] const rte_flow_action* Actions() const { return actions_.data(); }
@@ -70,6 +69,7 @@ class RuleActions {
   bool Say(const EcnStep& step, const Way& way);
   bool Say(const DecTtlStep& step, const Way& way);
   bool Say(const EncapStep& step, const Way& way);
+  void AddRss(uint16_t queues);
   bool SayVxlanEncap(const EncapStep& step);
   void AddModify(rte_flow_field_id field, uint32_t offset, uint32_t width, const uint8_t* value);
 
@@ -78,7 +78,6 @@ class RuleActions {
   std::array<rte_flow_action, kMostActions> actions_{};
   size_t count_ = 0;
   size_t outputs_left_ = 0;
-  bool copies_ = false;
   bool overflow_ = false;
 };
 

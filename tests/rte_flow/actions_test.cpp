@@ -39,7 +39,7 @@ std::string Said(const std::string& match, const std::string& actions, bool old 
   Way way;
   way.set = old ? SetBy::kOldActions : SetBy::kModifyField;
   RuleActions said;
-  if (!said.BuildFull(*plan, way, false)) return "not in this way";
+  if (!said.BuildFull(*plan, way)) return "not in this way";
   return ActionsText(said.Actions());
 }
 
@@ -60,7 +60,7 @@ TEST(FullActions, SendACopyForEachOutputAsThePacketIsByThen) {
   const auto plan = Plan("eth_type(0x0800)", "1,2");
   ASSERT_TRUE(plan);
   RuleActions said;
-  ASSERT_TRUE(said.BuildFull(*plan, Way{.output = OutputBy::kPortId}, true));
+  ASSERT_TRUE(said.BuildFull(*plan, Way{.output = OutputBy::kPortId, .copy = CopyBy::kRepeat}));
   EXPECT_EQ(ActionsText(said.Actions()), "count, port_id 11, port_id 12");
 }
 
@@ -183,13 +183,13 @@ TEST(FullActions, PutPacketsIntoVxlan) {
   ASSERT_TRUE(plan) << plan.error().detail;
   EXPECT_EQ(plan->shape, "tnl_push,output");
   RuleActions said;
-  ASSERT_TRUE(said.BuildFull(*plan, Way{}, false));
+  ASSERT_TRUE(said.BuildFull(*plan, Way{}));
   EXPECT_EQ(ActionsText(said.Actions()),
             "count, raw_encap 0200000000010200000000020800"
             "4500000000004000401100000a0000010a000002"
             "000012b500000000"
             "0800000000007b00, represented_port 12");
-  ASSERT_TRUE(said.BuildFull(*plan, Way{.encap = EncapBy::kVxlan}, false));
+  ASSERT_TRUE(said.BuildFull(*plan, Way{.encap = EncapBy::kVxlan}));
   EXPECT_EQ(ActionsText(said.Actions()),
             "count, vxlan_encap " + std::to_string(RTE_FLOW_ITEM_TYPE_ETH) + ":02000000 " +
                 std::to_string(RTE_FLOW_ITEM_TYPE_IPV4) + ":45000000 " + std::to_string(RTE_FLOW_ITEM_TYPE_UDP) +
@@ -235,7 +235,7 @@ TEST(FullActions, DoToFramesWhatTheFlowSays) {
     const bool ipv6 = parsed.key.Has(Field::ipv6_src);
     for (const Way& way : FullWays(*plan)) {
       RuleActions said;
-      if (!said.BuildFull(*plan, way, false)) continue;
+      if (!said.BuildFull(*plan, way)) continue;
       const Actions read = ReadActions(said.Actions(), ipv6);
       ASSERT_EQ(reference::Execute(read, frame, 1, ports), wanted)
           << FormatMatch(match) << " actions:" << FormatActions(actions) << "\n"

@@ -140,7 +140,7 @@ TEST(Priorities, ThatAFirstFlowCannotHaveAreNoLossToTheNext) {
   abilities.priorities = 16;
   Rig rig(abilities);
   EXPECT_EQ(rig.Extent(kIpv4, "2", 100),
-            "unsupported_priority: mark, queue of mark 7 was refused: ATTR_PRIORITY: priority 100 where the device has "
+            "unsupported_priority: queue, mark of mark 7 was refused: ATTR_PRIORITY: priority 100 where the device has "
             "16 at most (Numerical result out of range)");
   EXPECT_EQ(rig.Extent(kIpv4, "2", 15), "full");
   EXPECT_EQ(rig.Extent(kIpv4, "2", 0), "full");

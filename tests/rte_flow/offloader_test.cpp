@@ -33,16 +33,26 @@ TEST(Order, IsThisOne) {
   Rig rig(Can({"mark", "queue"}));
   rig.device.can.mark_alone = false;
   EXPECT_EQ(rig.Extent(kIpv4, "set(eth(dst=02:00:00:00:00:01)),2"), "mark, queue");
-  EXPECT_EQ(rig.device.Asked(), (Lines{"transfer: count, modify_field mac_dst 0+48 020000000001, represented_port 12",
-                                       "transfer: count, set_mac_dst 020000000001, represented_port 12",
-                                       "transfer: count, modify_field mac_dst 0+48 020000000001, port_id 12",
-                                       "transfer: count, set_mac_dst 020000000001, port_id 12",
-                                       "ingress: count, modify_field mac_dst 0+48 020000000001, represented_port 12",
-                                       "ingress: count, set_mac_dst 020000000001, represented_port 12",
-                                       "ingress: count, modify_field mac_dst 0+48 020000000001, port_id 12",
-                                       "ingress: count, set_mac_dst 020000000001, port_id 12", "ingress: mark 7, count",
-                                       "ingress: mark 7, count, queue 0", "ingress: mark 7, queue 0"}));
-  EXPECT_EQ(rig.offloader.refused_attempts(), 10u);
+  EXPECT_EQ(rig.device.Asked(),
+            (Lines{"transfer: count, modify_field mac_dst 0+48 020000000001, represented_port 12",
+                   "transfer: count, set_mac_dst 020000000001, represented_port 12",
+                   "transfer: count, modify_field mac_dst 0+48 020000000001, port_id 12",
+                   "transfer: count, set_mac_dst 020000000001, port_id 12",
+                   "ingress: count, modify_field mac_dst 0+48 020000000001, represented_port 12",
+                   "ingress: count, set_mac_dst 020000000001, represented_port 12",
+                   "ingress: count, modify_field mac_dst 0+48 020000000001, port_id 12",
+                   "ingress: count, set_mac_dst 020000000001, port_id 12", "ingress: mark 7, count",
+                   "ingress: mark 7, count, queue 0", "ingress: queue 0, mark 7, count", "ingress: mark 7, queue 0"}));
+  EXPECT_EQ(rig.offloader.refused_attempts(), 11u);
+}
+
+TEST(Order, OfSeveralOutputsHasOneWithoutSample) {
+  Rig rig(Can({"count", "port_id"}));
+  EXPECT_EQ(rig.Extent(kIpv4, "1,2"), "full");
+  EXPECT_EQ(rig.device.Asked(),
+            (Lines{"transfer: count, sample 1 {represented_port 11}, represented_port 12",
+                   "transfer: count, represented_port 11, represented_port 12",
+                   "transfer: count, sample 1 {port_id 11}, port_id 12", "transfer: count, port_id 11, port_id 12"}));
 }
 
 TEST(Order, OfDropEndsWithOneThatIsNotCounted) {
@@ -88,9 +98,9 @@ TEST(Order, GoesPastWhatIsNotSupported) {
 TEST(Order, SaysWhatTheDriverSaidLast) {
   Rig rig(Can({}));
   EXPECT_EQ(rig.Extent(kIpv4, "2"),
-            "device_refused: mark, queue of mark 7 was refused: ACTION: no such action (Operation not supported)");
+            "device_refused: queue, mark of mark 7 was refused: ACTION: no such action (Operation not supported)");
   EXPECT_EQ(rig.Extent(kIpv4, "flood"),
-            "device_refused: mark, queue of mark 7 was refused: ACTION: no such action (Operation not supported); "
+            "device_refused: queue, mark of mark 7 was refused: ACTION: no such action (Operation not supported); "
             "rte_flow cannot do flood: there is no action for it");
 }
 
@@ -113,11 +123,38 @@ TEST(Order, SpreadsOverQueuesByRssUnlessForbidden) {
   needs_queue.mark_alone = false;
   Rig rss(needs_queue, settings);
   EXPECT_EQ(rss.Extent(kIpv4, "2"), "mark, count, queue");
-  EXPECT_EQ(rss.device.Asked().back(), "ingress: mark 7, count, rss 0 1 2");
+  EXPECT_EQ(rss.device.Asked(), (Lines{"ingress: mark 7, count", "ingress: mark 7, count, rss 0 1 2"}));
+  Rig has_none(Can({"mark", "queue"}), settings);
+  has_none.device.can.mark_alone = false;
+  EXPECT_EQ(has_none.Extent(kIpv4, "2"), "mark, queue");
+  EXPECT_EQ(has_none.device.Asked(),
+            (Lines{"ingress: mark 7, count", "ingress: mark 7, count, rss 0 1 2", "ingress: mark 7, count, queue 0",
+                   "ingress: queue 0, mark 7, count", "ingress: mark 7, rss 0 1 2", "ingress: mark 7, queue 0"}));
   settings.rss = false;
-  Rig queue(needs_queue, settings);
-  EXPECT_EQ(queue.Extent(kIpv4, "2"), "mark, count, queue");
-  EXPECT_EQ(queue.device.Asked().back(), "ingress: mark 7, count, queue 0");
+  Rig forbidden(needs_queue, settings);
+  EXPECT_EQ(forbidden.Extent(kIpv4, "2"), "mark, count, queue");
+  EXPECT_EQ(forbidden.device.Asked(), (Lines{"ingress: mark 7, count", "ingress: mark 7, count, queue 0"}));
+}
+
+// As some drivers want it.
+TEST(Order, PutsTheQueueBeforeTheMarkInTheEnd) {
+  class QueueFirst : public FakeDevice {
+   public:
+    using FakeDevice::FakeDevice;
+    int Validate(const rte_flow_attr& attr, const rte_flow_item* pattern, const rte_flow_action* actions,
+                 rte_flow_error& error) override {
+      if (actions->type == RTE_FLOW_ACTION_TYPE_QUEUE) return FakeDevice::Validate(attr, pattern, actions, error);
+      error = {RTE_FLOW_ERROR_TYPE_ACTION, nullptr, "the queue first"};
+      return -EINVAL;
+    }
+  };
+  QueueFirst device(Can({"mark", "queue"}));
+  Offloader offloader(Settings(), device);
+  const auto rule = offloader.Create({*ParseMatch(kIpv4), *ParseActions("2"), 0, 7});
+  ASSERT_TRUE(rule) << rule.error().detail;
+  EXPECT_EQ(rule->extent, Extent::kMarkQueue);
+  EXPECT_EQ(FakeDevice::Of(rule->handle).actions, "queue 0, mark 7");
+  EXPECT_EQ(offloader.Learnt().at("mark").substr(0, 12), "queue, mark;");
 }
 
 TEST(Order, EndsTunnelsInFullOffloadOnly) {
@@ -299,7 +336,7 @@ TEST(Faults, MarksThatAreTooBigAreRefusedAndOthersAreNotTheWorseForIt) {
   Rig rig(Can({"mark", "count", "queue"}));
   rig.device.can.most_mark = 1000;
   EXPECT_EQ(rig.Extent(kIpv4, "2", 0, 1001),
-            "device_refused: mark, queue of mark 1001 was refused: ACTION_CONF: such marks it has not (Invalid "
+            "device_refused: queue, mark of mark 1001 was refused: ACTION_CONF: such marks it has not (Invalid "
             "argument)");
   EXPECT_EQ(rig.Extent(kIpv4, "2", 0, 1000), "mark, count");
   EXPECT_TRUE(rig.Extent(kIpv4, "2", 0, 1001).starts_with("device_refused"));

@@ -165,11 +165,6 @@ std::string Text(const rte_flow_action& action) {
   }
 }
 
-// What follows an output is done to the packet that is left: all but a last output have to leave one.
-void CheckOutput(const rte_flow_action* action) {
-  if (action[1].type != RTE_FLOW_ACTION_TYPE_END) throw std::logic_error("an output is the end of a list");
-}
-
 }  // namespace
 
 std::string ActionsText(const rte_flow_action* actions) {
@@ -193,14 +188,12 @@ Actions ReadActions(const rte_flow_action* actions, bool ipv6) {
       case RTE_FLOW_ACTION_TYPE_MARK:
         break;
       case RTE_FLOW_ACTION_TYPE_DROP:
-        CheckOutput(actions);
+        if (actions[1].type != RTE_FLOW_ACTION_TYPE_END) throw std::logic_error("nothing follows a drop");
         break;
       case RTE_FLOW_ACTION_TYPE_REPRESENTED_PORT:
-        CheckOutput(actions);
         read.emplace_back(Output{Conf<rte_flow_action_ethdev>(action).port_id});
         break;
       case RTE_FLOW_ACTION_TYPE_PORT_ID:
-        CheckOutput(actions);
         read.emplace_back(Output{Conf<rte_flow_action_port_id>(action).id});
         break;
       case RTE_FLOW_ACTION_TYPE_SAMPLE: {
