@@ -63,4 +63,15 @@ struct TableOptions {
 };
 void Table(const TableOptions& options);
 
+#ifdef SLUICE_BENCH_LOOP
+// Cycles a packet in the rte_flow plugin's poll-mode loop.
+struct LoopOptions {
+  unsigned rounds = 31;
+  uint32_t packets = 200000;  // a sample
+  uint32_t flows = 1000;
+  uint32_t masks = 20;
+};
+void Loop(const LoopOptions& options);
+#endif
+
 }  // namespace sluice::bench

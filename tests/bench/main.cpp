@@ -53,9 +53,20 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   table_command->add_option("--masks", table.masks)->check(CLI::Range(1, 250))->capture_default_str();
+#ifdef SLUICE_BENCH_LOOP
+  LoopOptions loop;
+  CLI::App* loop_command = app.add_subcommand("loop", "cycles a packet in the rte_flow plugin's poll-mode loop");
+  loop_command->add_option("--rounds", loop.rounds)->capture_default_str();
+  loop_command->add_option("--packets", loop.packets, "a sample")->capture_default_str();
+  loop_command->add_option("--flows", loop.flows)->check(CLI::Range(1, 65535))->capture_default_str();
+  loop_command->add_option("--masks", loop.masks)->check(CLI::Range(1, 128))->capture_default_str();
+#endif
   CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
   CLI11_PARSE(app, argc, argv);
   const bool all = all_command->parsed();
+#ifdef SLUICE_BENCH_LOOP
+  if (all || loop_command->parsed()) Loop(loop);
+#endif
   // Before forward, which leaves this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
