@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <net/if.h>
 #include <rte_alarm.h>
 
 #include <algorithm>
@@ -72,6 +73,7 @@ int Close(rte_eth_dev* dev) {
 
 int InfosGet(rte_eth_dev* dev, rte_eth_dev_info* info) {
   const Config& config = DeviceOf(dev).config();
+  if (!config.iface.empty()) info->if_index = if_nametoindex(config.iface.c_str());
   info->max_mac_addrs = 1;
   info->min_mtu = RTE_ETHER_MIN_MTU;
   info->max_mtu = kMostMtu;

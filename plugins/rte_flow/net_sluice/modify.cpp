@@ -71,9 +71,9 @@ constexpr std::array kModifiable = {
     FieldBits{RTE_FLOW_FIELD_UDP_PORT_DST, Field::udp_dst, 0, 16},
 };
 
-// `width` bits of the field from bit `offset` on, counted from its first, as it stands on the wire. The value lies as in
-// the field's item: in network byte order, whole bytes for as many bits as the field has, and at the same offset (DPDK's
-// rte_flow guide: the third byte of a MAC address is at offset 16).
+// `width` bits of the field from bit `offset` on, counted from its first, as it stands on the wire. The value lies as
+// in the field's item: in network byte order, whole bytes for as many bits as the field has, and at the same offset
+// (DPDK's rte_flow guide: the third byte of a MAC address is at offset 16).
 Match ModifyMatch(const FieldBits& bits, const rte_flow_action_modify_field& modify) {
   const FieldInfo& info = Info(bits.field);
   const size_t value_size = (size_t{bits.width} + 7) / 8;
