@@ -60,6 +60,17 @@ const HeaderItem* FindHeaderItem(rte_flow_item_type type) {
   return nullptr;
 }
 
+// The only item whose struct has gaps that the header has not (RFC 826).
+std::array<uint8_t, 28> ArpHeader(const rte_flow_item_arp_eth_ipv4& item) {
+  std::array<uint8_t, 28> header{};
+  std::memcpy(header.data(), &item, 8);
+  std::memcpy(header.data() + 8, &item.sha, 6);
+  std::memcpy(header.data() + 14, &item.spa, 4);
+  std::memcpy(header.data() + 18, &item.tha, 6);
+  std::memcpy(header.data() + 24, &item.tpa, 4);
+  return header;
+}
+
 class Reader {
  public:
   Reader(const Profile& profile, Pattern& pattern) : profile_(profile), pattern_(pattern) {}
@@ -190,7 +201,11 @@ MaybeRefusal Reader::Header(const rte_flow_item& item, const HeaderItem& header)
   } spec{};
   Any mask{};
   if (auto refusal = Values(item, &spec, &mask, header.item_size)) return refusal;
-  Match(header.place(*layers_), &spec, &mask, header.size);
+  if (item.type == RTE_FLOW_ITEM_TYPE_ARP_ETH_IPV4) {
+    Match(header.place(*layers_), ArpHeader(spec.arp).data(), ArpHeader(mask.arp).data(), header.size);
+  } else {
+    Match(header.place(*layers_), &spec, &mask, header.size);
+  }
   if (header.l3 != soft::Layer3::kNone) MatchByte(layers_->l3(), static_cast<uint8_t>(header.l3));
   if (header.l4 != soft::Layer4::kNone) MatchByte(layers_->l4(), static_cast<uint8_t>(header.l4));
   if (header.layer == Layer::kFragment) MatchByte(layers_->has(), kFragmentExt, kFragmentExt);
