@@ -43,6 +43,16 @@ void LoopPort::SendWaiting() {
   CountForwarded(sent);
 }
 
+void LoopPort::SendInParts(std::span<rte_mbuf* const> packets, LoopPort& from) {
+  while (!packets.empty()) {
+    const auto part = packets.first(std::min<size_t>(kBatch, packets.size()));
+    uint64_t bytes = 0;
+    for (const rte_mbuf* packet : part) bytes += packet->pkt_len;
+    Send(part, bytes, from);
+    packets = packets.subspan(part.size());
+  }
+}
+
 void LoopPort::CountForwarded(uint16_t sent) {
   for (uint16_t i = 0, left = sent; left > 0; ++i) {
     const uint16_t here = std::min(runs_[i].count, left);

@@ -10,6 +10,7 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
 #include <vector>
@@ -43,16 +44,22 @@ class LoopPort {
   // The newest fence behind which each receive queue was seen empty.
   [[nodiscard]] uint64_t drained() const;
 
-  // Takes `packet` over, which came in by `from`; it is sent at Flush at the latest.
-  void Send(rte_mbuf* packet, LoopPort& from) {
-    // What the packet said on receipt would mislead who receives it next, on a device made of memory.
-    packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+  // Takes `packets` over, of so many bytes together, which came in by `from`; they are sent at Flush at the latest.
+  void Send(std::span<rte_mbuf* const> packets, uint64_t bytes, LoopPort& from) {
+    if (waiting_count_ + packets.size() > kBatch) Flush();
+    if (packets.size() > kBatch) return SendInParts(packets, from);
     if (run_count_ == 0 || runs_[run_count_ - 1].from != &from) runs_[run_count_++] = {&from, 0};
-    ++runs_[run_count_ - 1].count;
-    waiting_bytes_ += packet->pkt_len;
-    waiting_[waiting_count_++] = packet;
-    if (waiting_count_ == kBatch) Flush();
+    runs_[run_count_ - 1].count = static_cast<uint16_t>(runs_[run_count_ - 1].count + packets.size());
+    waiting_bytes_ += bytes;
+    std::memcpy(waiting_.data() + waiting_count_, packets.data(), packets.size_bytes());
+    waiting_count_ = static_cast<uint16_t>(waiting_count_ + packets.size());
   }
+  void Send(rte_mbuf* packet, LoopPort& from) {
+    ForgetReceipt(*packet);
+    Send({&packet, 1}, packet->pkt_len, from);
+  }
+  // What was said of the packet on receipt would mislead who receives it next, on a device made of memory. Before Send.
+  static void ForgetReceipt(rte_mbuf& packet) { packet.ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; }
   void Flush() {
     if (waiting_count_ > 0) SendWaiting();
   }
@@ -66,6 +73,7 @@ class LoopPort {
   };
 
   void SendWaiting();
+  void SendInParts(std::span<rte_mbuf* const> packets, LoopPort& from);
   void CountForwarded(uint16_t sent);
 
   Datapath::Port port_;
