@@ -51,7 +51,7 @@ void Execution::Expired() { Add(in_->counters().ttl_expired, 1); }
 
 void Execution::Dropped() { Add(in_->counters().dropped, 1); }
 
-void Execution::NoPort(std::span<rte_mbuf* const> packets, LoopPort& in) {
+void Execution::NoPort(std::span<rte_mbuf*> packets, LoopPort& in) {
   Add(in.counters().no_port, packets.size());
   for (rte_mbuf* packet : packets) rte_pktmbuf_free(packet);
 }

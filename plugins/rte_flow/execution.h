@@ -30,7 +30,7 @@ class Execution : soft::Sink {
   void Execute(const Actions& actions, const soft::Headers& headers, rte_mbuf* packet, LoopPort& in, const Ufid* ufid,
                bool once);
   // Takes `packets` over, of so many bytes together, and sends them as they are (LoopPort::ForgetReceipt was called).
-  void Forward(std::span<rte_mbuf* const> packets, uint64_t bytes, LoopPort& in, uint32_t port) {
+  void Forward(std::span<rte_mbuf*> packets, uint64_t bytes, LoopPort& in, uint32_t port) {
     LoopPort* out = ports_.Find(port);
     if (out == nullptr) return NoPort(packets, in);
     out->Send(packets, bytes, in);
@@ -46,7 +46,7 @@ class Execution : soft::Sink {
   void Dropped() override;
 
   void SendCopy(LoopPort& out, std::span<const uint8_t> frame);
-  static void NoPort(std::span<rte_mbuf* const> packets, LoopPort& in);
+  static void NoPort(std::span<rte_mbuf*> packets, LoopPort& in);
 
   PortTable& ports_;
   Buffers& buffers_;
