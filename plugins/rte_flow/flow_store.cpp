@@ -396,6 +396,7 @@ void FlowStore::RetryOutranked() {
 }
 
 void FlowStore::BeforeClose(Port& port) {
+  texts_.clear();
   for (Flow* flow : all_) {
     auto& placements = flow->body.placements;
     for (auto placement = placements.begin(); placement != placements.end();) {

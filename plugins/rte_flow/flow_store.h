@@ -51,7 +51,7 @@ class FlowStore {
   void WithdrawAll();
   void MarkStale();
   void WithdrawStale();
-  // To be called when ports come or go.
+  // To be called when ports come.
   void ForgetTexts() { texts_.clear(); }
 
   // Reads what was counted since the last time, of `most` flows: the next ones. True: it has come round.
