@@ -44,6 +44,7 @@ struct Priorities {
 // What this device made of a list of ways. Learnt once, by a rule that it took: of ways that were refused before for
 // the same pattern it is known then that they were not refused for the pattern.
 struct Memory {
+  std::vector<Way> ways;
   bool learnt = false;
   size_t start = 0;  // the first way that worked; the number of ways: none did
   std::string text;  // for people: that way
@@ -54,11 +55,7 @@ struct Memory {
 
 class Offloader::Impl {
  public:
-  Impl(Settings settings, FlowApi& api)
-      : settings_(std::move(settings)),
-        api_(api),
-        counters_(api),
-        mark_ways_(MarkWays(settings_.queues, settings_.rss)) {}
+  Impl(Settings settings, FlowApi& api) : settings_(std::move(settings)), api_(api), counters_(api) { Forget(); }
 
   Result<OffloadRule> Create(const OffloadRequest& request);
   Result<void> Destroy(OffloadRule& rule);
@@ -81,13 +78,12 @@ class Offloader::Impl {
     std::optional<Error> end;   // no other way is to be tried
   };
 
-  void TryFull(const Memory& memory, uint32_t priority, Walk& walk);
-  void TryMarks(uint32_t priority, Walk& walk);
+  void Try(const Memory& memory, uint32_t priority, Walk& walk);
   void TryWay(uint32_t priority, bool known, Walk& walk);
   rte_flow* Ask(const rte_flow_attr& attr, bool known, Refusal& no);
   static void Note(Walk& walk, Refusal no, bool ranked);
 
-  Memory& MemoryOf(const std::string& shape);
+  Memory& MemoryOf(const FullPlan& plan);
   static void Learn(Memory& memory, const Walk& walk);
   [[nodiscard]] OffloadRule Made(const Walk& walk) const;
   static Error Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan);
@@ -99,14 +95,16 @@ class Offloader::Impl {
   RuleActions actions_;
   std::array<Priorities, 2> priorities_;  // of ingress, of transfer
   std::unordered_map<std::string, Memory> full_;
-  const std::vector<Way> mark_ways_;
   Memory marks_;
   uint64_t refused_ = 0;
 };
 
-Memory& Offloader::Impl::MemoryOf(const std::string& shape) {
-  if (full_.size() >= kMostShapes && !full_.contains(shape)) full_.clear();
-  return full_[shape];
+Memory& Offloader::Impl::MemoryOf(const FullPlan& plan) {
+  if (const auto known = full_.find(plan.shape); known != full_.end()) return known->second;
+  if (full_.size() >= kMostShapes) full_.clear();
+  Memory& memory = full_[plan.shape];
+  memory.ways = FullWays(plan);
+  return memory;
 }
 
 // `ranked`: there are rules with priorities to which this one's would be compared. It is not to go where it is not.
@@ -179,21 +177,15 @@ void Offloader::Impl::TryWay(uint32_t priority, bool known, Walk& walk) {
   }
 }
 
-void Offloader::Impl::TryFull(const Memory& memory, uint32_t priority, Walk& walk) {
-  const std::vector<Way> ways = FullWays(*walk.plan);
-  for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
-    walk.way = ways[walk.at];
-    if (!actions_.BuildFull(*walk.plan, walk.way)) continue;
+void Offloader::Impl::Try(const Memory& memory, uint32_t priority, Walk& walk) {
+  for (walk.at = memory.start; walk.at < memory.ways.size(); ++walk.at) {
+    walk.way = memory.ways[walk.at];
+    if (walk.plan == nullptr) {
+      actions_.BuildMark(walk.way, walk.mark, settings_.queues);
+    } else if (!actions_.BuildFull(*walk.plan, walk.way)) {
+      continue;
+    }
     TryWay(priority, memory.learnt && walk.at == memory.start, walk);
-    if (walk.handle != nullptr || walk.end) return;
-  }
-}
-
-void Offloader::Impl::TryMarks(uint32_t priority, Walk& walk) {
-  for (walk.at = marks_.start; walk.at < mark_ways_.size(); ++walk.at) {
-    walk.way = mark_ways_[walk.at];
-    actions_.BuildMark(walk.way, walk.mark, settings_.queues);
-    TryWay(priority, marks_.learnt && walk.at == marks_.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
 }
@@ -237,11 +229,11 @@ Result<OffloadRule> Offloader::Impl::Create(const OffloadRequest& request) {
   Walk marks;
   full.plan = plan ? &*plan : nullptr;
   marks.mark = request.mark;
-  Memory* memory = plan ? &MemoryOf(plan->shape) : nullptr;
-  if (memory != nullptr) TryFull(*memory, request.priority, full);
+  Memory* memory = plan ? &MemoryOf(*plan) : nullptr;
+  if (memory != nullptr) Try(*memory, request.priority, full);
   if (full.end) return *std::move(full.end);
   // Packets of tunnels are nothing that software could do.
-  if (full.handle == nullptr && !tunnel) TryMarks(request.priority, marks);
+  if (full.handle == nullptr && !tunnel) Try(marks_, request.priority, marks);
   if (marks.end) return *std::move(marks.end);
   const Walk& made = full.handle != nullptr ? full : marks;
   if (made.handle == nullptr) return Refused(full, marks, plan);
@@ -266,6 +258,7 @@ Result<void> Offloader::Impl::Destroy(OffloadRule& rule) {
 void Offloader::Impl::Forget() {
   full_.clear();
   marks_ = {};
+  marks_.ways = MarkWays(settings_.queues, settings_.rss);
   priorities_ = {};
   counters_.Forget();
 }
