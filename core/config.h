@@ -55,8 +55,8 @@ struct Config {
   uint32_t port_ms = 10'000;
   uint32_t plugin_start_ms = 10'000;
   uint32_t plugin_stop_ms = 5'000;
-  uint32_t restart_ms = 500;
-  uint32_t restarts = 5;
+  uint32_t restart_ms = 100;
+  uint32_t restarts = 8;
   uint32_t resync_ms = 1'000;
   uint32_t orphan_ms = 300'000;  // 0: for ever
   uint32_t rejoin_ms = 10'000;

@@ -28,8 +28,8 @@ struct PluginTimes {
   uint64_t silence_ms = 800;    // without a word: shown as failed
   uint64_t hang_ms = 1'000;     // more, and its process is killed
   uint64_t ports_ms = 5'000;    // until its ports are reported; flows wait for that
-  uint64_t restart_ms = 500;    // before the first restart; doubles
-  uint32_t restarts = 5;        // without a minute's run between; then it is parked
+  uint64_t restart_ms = 100;    // before the first restart; doubles
+  uint32_t restarts = 8;        // without a minute's run between; then it is parked
   uint64_t resync_ms = 1'000;   // between two times that it is told everything anew
   uint64_t rejoin_ms = 10'000;  // that publishers have to put again what an adopted one is to keep
 };

@@ -31,9 +31,9 @@ struct DatapathFlow {
   Actions actions;    // ports by number; all that soft::Check passes
   uint32_t mark = 0;  // what MARKed packets of it bear; 0: none
 
-  // Written by the loop alone, read by any thread: packets that the loop executed. In one line of the cache, with what
-  // the loop does to the flow's packets.
-  alignas(64) std::atomic<uint64_t> packets{0};
+  // Written by the loop alone, read by any thread: packets that the loop executed. Those of MARKed packets come with a
+  // delay, of a ms or so under load; behind a fence all before it are in.
+  std::atomic<uint64_t> packets{0};
   std::atomic<uint64_t> bytes{0};      // without FCS
   std::atomic<uint64_t> last_used{0};  // CLOCK_MONOTONIC, ns; 0: never
   std::atomic<uint32_t> tcp_flags{0};  // or-ed

@@ -136,7 +136,7 @@ Result<void> EthDevice::SetUp(const PortSettings& settings) {
   error = rte_eth_dev_start(id_);
   if (error != 0) return DeviceFailed("the device " + name + " does not start", error);
   started_ = true;
-  std::array<char, IF_NAMESIZE> interface{};
+  std::array<char, IF_NAMESIZE> interface {};
   if (info.if_index != 0 && if_indextoname(info.if_index, interface.data()) != nullptr) {
     interface_ = interface.data();
     if_index_ = info.if_index;

@@ -28,10 +28,12 @@ class EthDevice {
 
   [[nodiscard]] uint16_t id() const { return id_; }
   [[nodiscard]] std::string driver() const;
-  [[nodiscard]] std::string interface() const;     // the Linux device behind it; empty: none
-  [[nodiscard]] uint32_t interface_index() const;  // 0: none
+  // The Linux device behind it; empty and 0: none.
+  [[nodiscard]] const std::string& interface() const { return interface_; }
+  [[nodiscard]] uint32_t interface_index() const { return if_index_; }
   [[nodiscard]] uint16_t queues() const { return queues_; }
-  [[nodiscard]] bool IsRemoved() const { return removed_; }
+  // The driver has said so, or the Linux device behind it is not there any more.
+  [[nodiscard]] bool IsRemoved() const;
   // "up 10000 Mbit/s", "down".
   [[nodiscard]] std::string Link() const;
   // Those of the hardware: what it lost before anybody could receive it.
@@ -49,6 +51,8 @@ class EthDevice {
 
   std::function<void()> on_removal_;
   std::string devargs_;
+  std::string interface_;
+  uint32_t if_index_ = 0;
   uint16_t id_ = RTE_MAX_ETHPORTS;
   uint16_t queues_ = 1;
   bool plugged_ = false;

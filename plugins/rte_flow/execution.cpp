@@ -51,9 +51,9 @@ void Execution::Expired() { Add(in_->counters().ttl_expired, 1); }
 
 void Execution::Dropped() { Add(in_->counters().dropped, 1); }
 
-void Execution::NoPort(rte_mbuf* packet, LoopPort& in) {
-  Add(in.counters().no_port, 1);
-  rte_pktmbuf_free(packet);
+void Execution::NoPort(std::span<rte_mbuf*> packets, LoopPort& in) {
+  Add(in.counters().no_port, packets.size());
+  for (rte_mbuf* packet : packets) rte_pktmbuf_free(packet);
 }
 
 void Execution::SendUp(LoopPort& in, const char* reason, const Ufid* ufid, std::span<const uint8_t> frame,

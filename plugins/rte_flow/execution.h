@@ -29,11 +29,11 @@ class Execution : soft::Sink {
   // `once`: the list sends one copy at most, and that out of a port; it is sent in the packet's own buffer then.
   void Execute(const Actions& actions, const soft::Headers& headers, rte_mbuf* packet, LoopPort& in, const Ufid* ufid,
                bool once);
-  // Takes `packet` over and sends it as it is.
-  void Forward(rte_mbuf* packet, LoopPort& in, uint32_t port) {
+  // Takes `packets` over, of so many bytes together, and sends them as they are (LoopPort::ForgetReceipt was called).
+  void Forward(std::span<rte_mbuf*> packets, uint64_t bytes, LoopPort& in, uint32_t port) {
     LoopPort* out = ports_.Find(port);
-    if (out == nullptr) return NoPort(packet, in);
-    out->Send(packet, in);
+    if (out == nullptr) return NoPort(packets, in);
+    out->Send(packets, bytes, in);
   }
   // To the controller, as much as the port lets up. `frame`: the packet's first bytes, `length`: of it on the wire.
   void SendUp(LoopPort& in, const char* reason, const Ufid* ufid, std::span<const uint8_t> frame, size_t length);
@@ -46,7 +46,7 @@ class Execution : soft::Sink {
   void Dropped() override;
 
   void SendCopy(LoopPort& out, std::span<const uint8_t> frame);
-  static void NoPort(rte_mbuf* packet, LoopPort& in);
+  static void NoPort(std::span<rte_mbuf*> packets, LoopPort& in);
 
   PortTable& ports_;
   Buffers& buffers_;

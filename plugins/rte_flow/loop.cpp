@@ -17,14 +17,20 @@
 namespace sluice::rteflow {
 namespace {
 
+using Plan = DatapathFlow::Plan;
+
 constexpr size_t kMostCommands = 256;  // a round: packets do not wait for more
 constexpr uint32_t kPatience = 1000;   // empty rounds before a sleep
-constexpr size_t kAhead = 4;           // packets whose memory is on its way while one is looked at
+constexpr uint32_t kRoundsATime = 64;
+constexpr uint32_t kMostUntold = 1024;  // rounds with packets that flows are not told of
+constexpr size_t kAhead = 4;            // packets whose memory is on its way while one is looked at
 
 uint32_t TcpFlagsOf(const soft::Parsed& packet) {
   const uint8_t* at = packet.key.data() + Info(Field::tcp_flags).offset;
   return uint32_t{at[0]} << 8 | at[1];
 }
+
+bool IsMarked(const rte_mbuf& packet) { return (packet.ol_flags & RTE_MBUF_F_RX_FDIR_ID) != 0; }
 
 }  // namespace
 
@@ -41,17 +47,21 @@ Loop::Loop(const Datapath::Settings& settings, Buffers& buffers, CommandQueue& c
 void Loop::Run(const std::atomic<bool>& stop) {
   DatapathLoad& load = shared_.load;
   uint32_t idle = 0;
-  while (!stop.load(std::memory_order_acquire)) {
-    const uint64_t start = rte_rdtsc();
+  bool was_busy = false;
+  uint64_t since = rte_rdtsc();
+  for (uint32_t round = 0; !stop.load(std::memory_order_acquire); ++round) {
     const bool busy = Round() > 0;
     Add(load.rounds, 1);
-    if (busy) {
-      Add(load.busy_cycles, rte_rdtsc() - start);
-      idle = 0;
-      continue;
+    if (!busy) Add(load.empty_rounds, 1);
+    // The counter costs as much as a packet or two: it is read where busy rounds begin and end, and now and then.
+    if (busy != was_busy || round % kRoundsATime == 0) {
+      const uint64_t now = rte_rdtsc();
+      if (was_busy) Add(load.busy_cycles, now - since);
+      since = now;
+      was_busy = busy;
     }
-    Add(load.empty_rounds, 1);
-    if (++idle > kPatience && idle_us_ > 0) commands_.Sleep(idle_us_);
+    idle = busy ? 0 : idle + 1;
+    if (idle > kPatience && idle_us_ > 0) commands_.Sleep(idle_us_);
   }
 }
 
@@ -64,74 +74,99 @@ size_t Loop::Round() {
   }
   FlushPorts();
   upcalls_.Signal();
-  TellDrained();
   if (packets > 0) Add(shared_.load.packets, packets);
+  if (packets == 0 || marks_.ManyUntold() || ++untold_rounds_ >= kMostUntold) TellFlows();
+  TellDrained();
   return commands + packets;
 }
 
 size_t Loop::Poll(LoopPort& port, uint16_t queue) {
-  std::array<rte_mbuf*, kMostBurst> packets;    // NOLINT: only what was received is read
-  std::array<DatapathFlow*, kMostBurst> flows;  // NOLINT
+  std::array<rte_mbuf*, kMostBurst> packets;  // NOLINT: only what was received is read
+  std::array<MarkedFlow*, kMostBurst> flows;  // NOLINT
   const size_t received = port.Receive(queue, std::span(packets).first(burst_), passed_);
   if (received == 0) return 0;
   const size_t count = Recognise(port, std::span(packets).first(received), flows);
-  for (size_t i = 0; i < count; ++i) {
-    if (flows[i] != nullptr) {
-      ExecuteMarked(port, packets[i], *flows[i]);
-    } else {
-      Classify(port, packets[i]);
+  size_t marked = 0;
+  size_t stale = 0;
+  for (size_t i = 0; i < count;) {
+    switch (flows[i]->kind) {
+      case MarkedFlow::Kind::kForward: {
+        const auto rest = count - i;
+        const size_t run = ForwardRun(port, std::span(packets).subspan(i, rest), std::span(flows).subspan(i, rest));
+        marked += run;
+        i += run;
+        break;
+      }
+      case MarkedFlow::Kind::kOther:
+        ++marked;
+        ExecuteMarked(port, packets[i], *flows[i]);
+        ++i;
+        break;
+      case MarkedFlow::Kind::kNone:
+        if (IsMarked(*packets[i])) ++stale;
+        Classify(port, packets[i++]);
+        break;
     }
   }
+  if (marked > 0) Add(port.counters().marked, marked);
+  if (stale > 0) Add(port.counters().stale_mark, stale);
   return received;
 }
 
-size_t Loop::Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<DatapathFlow*> flows) {
+size_t Loop::Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows) {
   uint64_t bytes = 0;
-  uint64_t marked = 0;
-  uint64_t stale = 0;
   size_t count = 0;
   for (size_t i = 0; i < std::min(kAhead, packets.size()); ++i) rte_prefetch0(packets[i]);
   for (size_t i = 0; i < packets.size(); ++i) {
     if (i + kAhead < packets.size()) rte_prefetch0(packets[i + kAhead]);
     rte_mbuf* packet = packets[i];
     bytes += packet->pkt_len;
-    if (!Buffers::IsStraight(*packet)) {
+    if (!Buffers::IsStraight(*packet)) [[unlikely]] {
       packet = buffers_.Straighten(packet);
       if (packet == nullptr) {
         Add(port.counters().no_buffer, 1);
         continue;
       }
     }
-    DatapathFlow* flow = nullptr;
-    if ((packet->ol_flags & RTE_MBUF_F_RX_FDIR_ID) != 0) {
-      flow = marks_.Find(packet->hash.fdir.hi);
-      ++(flow != nullptr ? marked : stale);
-    }
-    if (flow != nullptr) {
-      rte_prefetch0(&flow->packets);
+    MarkedFlow* flow = &marks_.none();
+    if (IsMarked(*packet)) [[likely]] {
+      flow = &marks_.Find(packet->hash.fdir.hi);
+      rte_prefetch0(flow);
     } else {
       rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
     }
     packets[count] = packet;
     flows[count++] = flow;
   }
-  DatapathPortCounters& counters = port.counters();
-  Add(counters.rx_packets, packets.size());
-  Add(counters.rx_bytes, bytes);
-  if (marked > 0) Add(counters.marked, marked);
-  if (stale > 0) Add(counters.stale_mark, stale);
+  Add(port.counters().rx_packets, packets.size());
+  Add(port.counters().rx_bytes, bytes);
   return count;
 }
 
-// The device's word is taken: nothing is parsed that the actions do not need.
-void Loop::ExecuteMarked(LoopPort& port, rte_mbuf* packet, DatapathFlow& flow) {
-  if (flow.plan.kind == DatapathFlow::Plan::Kind::kExecute) {
-    const soft::Parsed parsed = soft::Parse(BytesOf(*packet), port.number());
-    Hit(flow, packet->pkt_len, TcpFlagsOf(parsed));
-    return execution_.Execute(flow.actions, parsed.headers, packet, port, &flow.ufid, flow.plan.once);
-  }
-  Hit(flow, packet->pkt_len, flow.plan.tcp ? TcpFlags(BytesOf(*packet)) : 0);
-  ExecutePlan(port, packet, flow);
+size_t Loop::ForwardRun(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows) {
+  const uint32_t output = flows.front()->output;
+  uint64_t bytes = 0;
+  size_t count = 0;
+  do {
+    MarkedFlow& flow = *flows[count];
+    rte_mbuf& packet = *packets[count];
+    marks_.Count(flow, packet.pkt_len);
+    if (flow.tcp) flow.tcp_flags = static_cast<uint16_t>(flow.tcp_flags | TcpFlags(BytesOf(packet)));
+    bytes += packet.pkt_len;
+    LoopPort::ForgetReceipt(packet);
+    ++count;
+  } while (count < packets.size() && flows[count]->kind == MarkedFlow::Kind::kForward &&
+           flows[count]->output == output);
+  execution_.Forward(packets.first(count), bytes, port, output);
+  return count;
+}
+
+// The device's word is taken: what it has marked is not asked whether it is malformed.
+void Loop::ExecuteMarked(LoopPort& port, rte_mbuf* packet, MarkedFlow& marked) {
+  const soft::Parsed parsed = soft::Parse(BytesOf(*packet), port.number());
+  marks_.Count(marked, packet->pkt_len);
+  marked.tcp_flags = static_cast<uint16_t>(marked.tcp_flags | TcpFlagsOf(parsed));
+  ExecuteFlow(port, packet, parsed.headers, *marked.flow);
 }
 
 void Loop::Classify(LoopPort& port, rte_mbuf* packet) {
@@ -147,17 +182,24 @@ void Loop::Classify(LoopPort& port, rte_mbuf* packet) {
     return Miss(port, packet, "miss");
   }
   Add(counters.hit_software, 1);
-  Hit(*flow, packet->pkt_len, TcpFlagsOf(parsed));
-  if (flow->plan.kind == DatapathFlow::Plan::Kind::kExecute) {
-    return execution_.Execute(flow->actions, parsed.headers, packet, port, &flow->ufid, flow->plan.once);
-  }
-  ExecutePlan(port, packet, *flow);
+  Add(flow->packets, 1);
+  Add(flow->bytes, packet->pkt_len);
+  flow->last_used.store(clock_.Now(), std::memory_order_relaxed);
+  if (const uint32_t flags = TcpFlagsOf(parsed); flags != 0) Merge(flow->tcp_flags, flags);
+  ExecuteFlow(port, packet, parsed.headers, *flow);
 }
 
-void Loop::ExecutePlan(LoopPort& port, rte_mbuf* packet, const DatapathFlow& flow) {
-  if (flow.plan.kind == DatapathFlow::Plan::Kind::kForward) return execution_.Forward(packet, port, flow.plan.output);
-  Add(port.counters().dropped, 1);
-  rte_pktmbuf_free(packet);
+void Loop::ExecuteFlow(LoopPort& port, rte_mbuf* packet, const soft::Headers& headers, const DatapathFlow& flow) {
+  switch (flow.plan.kind) {
+    case Plan::Kind::kForward:
+      LoopPort::ForgetReceipt(*packet);
+      return execution_.Forward({&packet, 1}, packet->pkt_len, port, flow.plan.output);
+    case Plan::Kind::kExecute:
+      return execution_.Execute(flow.actions, headers, packet, port, &flow.ufid, flow.plan.once);
+    case Plan::Kind::kDrop:
+      Add(port.counters().dropped, 1);
+      rte_pktmbuf_free(packet);
+  }
 }
 
 void Loop::Miss(LoopPort& port, rte_mbuf* packet, const char* reason) {
@@ -167,17 +209,13 @@ void Loop::Miss(LoopPort& port, rte_mbuf* packet, const char* reason) {
   rte_pktmbuf_free(packet);
 }
 
-void Loop::Hit(DatapathFlow& flow, uint32_t bytes, uint32_t tcp_flags) {
-  Add(flow.packets, 1);
-  Add(flow.bytes, bytes);
-  flow.last_used.store(clock_.Now(), std::memory_order_relaxed);
-  if (tcp_flags != 0) {
-    flow.tcp_flags.store(flow.tcp_flags.load(std::memory_order_relaxed) | tcp_flags, std::memory_order_relaxed);
-  }
-}
-
 void Loop::FlushPorts() {
   for (const auto& port : ports_.all()) port->Flush();
+}
+
+void Loop::TellFlows() {
+  untold_rounds_ = 0;
+  marks_.Tell(clock_.Now());
 }
 
 void Loop::TellDrained() {
@@ -209,13 +247,13 @@ void Loop::operator()(const command::Insert& insert) {
   DatapathFlow& flow = *insert.flow;
   flow.plan = PlanOf(flow.match, flow.actions);
   classifier_.Insert(flow.match, flow.priority, flow);
-  marks_.Insert(flow);
+  marks_.Insert(flow, clock_.Now());
 }
 
 void Loop::operator()(const command::Remove& remove) {
   const DatapathFlow& flow = *remove.flow;
   classifier_.Remove(flow.match, flow.priority, flow);
-  marks_.Remove(flow);
+  marks_.Remove(flow, clock_.Now());
 }
 
 void Loop::operator()(const command::PacketOut& out) {
@@ -232,6 +270,7 @@ void Loop::operator()(const command::PacketOut& out) {
 
 void Loop::operator()(const command::Fence& fence) {
   FlushPorts();
+  TellFlows();
   passed_ = fence.number;
   shared_.passed.store(passed_, std::memory_order_release);
   shared_.passed.notify_all();

@@ -55,18 +55,20 @@ class Loop {
   // How much there was to do: packets received and commands.
   size_t Round();
   size_t Poll(LoopPort& port, uint16_t queue);
-  // Finds the flows of packets by their marks, nullptr: none, and makes the packets straight. How many are left.
-  size_t Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<DatapathFlow*> flows);
+  // Finds the flows of packets by their marks, and makes the packets straight. How many are left.
+  size_t Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows);
 
+  // The packets from the first on that one port gets as they are; takes them over. How many.
+  size_t ForwardRun(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows);
   // Each takes `packet` over.
-  void ExecuteMarked(LoopPort& port, rte_mbuf* packet, DatapathFlow& flow);
+  void ExecuteMarked(LoopPort& port, rte_mbuf* packet, MarkedFlow& marked);
   void Classify(LoopPort& port, rte_mbuf* packet);
-  void ExecutePlan(LoopPort& port, rte_mbuf* packet, const DatapathFlow& flow);
+  void ExecuteFlow(LoopPort& port, rte_mbuf* packet, const soft::Headers& headers, const DatapathFlow& flow);
   void Miss(LoopPort& port, rte_mbuf* packet, const char* reason);
 
-  void Hit(DatapathFlow& flow, uint32_t bytes, uint32_t tcp_flags);
   void FlushPorts();
   void TellDrained();
+  void TellFlows();
 
   const uint32_t burst_;
   const uint32_t idle_us_;
@@ -81,6 +83,7 @@ class Loop {
   soft::Classifier<DatapathFlow> classifier_;
   Execution execution_;
   uint64_t passed_ = 0;
+  uint32_t untold_rounds_ = 0;
 };
 
 }  // namespace sluice::rteflow

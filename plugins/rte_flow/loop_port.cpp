@@ -25,17 +25,18 @@ void LoopPort::Change(const Datapath::Port& port) {
 
 uint64_t LoopPort::drained() const { return drained_.empty() ? UINT64_MAX : *std::ranges::min_element(drained_); }
 
-void LoopPort::SendWaiting() {
-  const uint16_t count = std::exchange(waiting_count_, uint16_t{0});
-  uint64_t bytes = std::exchange(waiting_bytes_, 0);
-  uint16_t sent = 0;
-  for (int tries = 0; sent < count && tries < kTries; ++tries) {
-    if (tries > 0) rte_pause();
-    sent += rte_eth_tx_burst(port_.ethdev, 0, waiting_.data() + sent, static_cast<uint16_t>(count - sent));
+void LoopPort::Transmit(std::span<rte_mbuf*> packets, uint64_t bytes) {
+  const auto count = static_cast<uint16_t>(packets.size());
+  uint16_t sent = rte_eth_tx_burst(port_.ethdev, 0, packets.data(), count);
+  for (int tries = 1; sent < count && tries < kTries; ++tries) {
+    rte_pause();
+    sent += rte_eth_tx_burst(port_.ethdev, 0, packets.data() + sent, static_cast<uint16_t>(count - sent));
   }
-  if (sent < count) {
-    for (uint16_t i = sent; i < count; ++i) bytes -= waiting_[i]->pkt_len;
-    rte_pktmbuf_free_bulk(waiting_.data() + sent, static_cast<unsigned>(count - sent));
+  if (sent < count) [[unlikely]] {
+    for (rte_mbuf* packet : packets.subspan(sent)) {
+      bytes -= packet->pkt_len;
+      rte_pktmbuf_free(packet);
+    }
     Add(counters_->tx_full, static_cast<uint64_t>(count - sent));
   }
   Add(counters_->tx_packets, sent);
@@ -43,11 +44,11 @@ void LoopPort::SendWaiting() {
   CountForwarded(sent);
 }
 
-void LoopPort::CountForwarded(uint16_t sent) {
-  for (uint16_t i = 0, left = sent; left > 0; ++i) {
-    const uint16_t here = std::min(runs_[i].count, left);
-    Add(runs_[i].from->counters_->forwarded, here);
-    left = static_cast<uint16_t>(left - here);
+void LoopPort::CountForwarded(uint64_t sent) {
+  for (const Run* run = runs_.data(); sent > 0; ++run) {
+    const uint64_t here = std::min<uint64_t>(run->count, sent);
+    Add(run->from->counters_->forwarded, here);
+    sent -= here;
   }
   run_count_ = 0;
 }

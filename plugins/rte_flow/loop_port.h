@@ -10,8 +10,10 @@
 
 #include <array>
 #include <cstdint>
+#include <cstring>
 #include <memory>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include "datapath.h"
@@ -43,38 +45,48 @@ class LoopPort {
   // The newest fence behind which each receive queue was seen empty.
   [[nodiscard]] uint64_t drained() const;
 
-  // Takes `packet` over, which came in by `from`; it is sent at Flush at the latest.
-  void Send(rte_mbuf* packet, LoopPort& from) {
-    // What the packet said on receipt would mislead who receives it next, on a device made of memory.
-    packet->ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL;
+  // Takes `packets` over, of so many bytes together, which came in by `from`; they are sent at Flush at the latest.
+  void Send(std::span<rte_mbuf*> packets, uint64_t bytes, LoopPort& from) {
+    if (waiting_count_ + packets.size() > kBatch) Flush();
     if (run_count_ == 0 || runs_[run_count_ - 1].from != &from) runs_[run_count_++] = {&from, 0};
-    ++runs_[run_count_ - 1].count;
-    waiting_bytes_ += packet->pkt_len;
-    waiting_[waiting_count_++] = packet;
-    if (waiting_count_ == kBatch) Flush();
+    runs_[run_count_ - 1].count += static_cast<uint32_t>(packets.size());
+    // Enough for a batch of their own.
+    if (waiting_count_ == 0 && packets.size() >= kBatch / 2) return Transmit(packets, bytes);
+    waiting_bytes_ += bytes;
+    std::memcpy(waiting_.data() + waiting_count_, packets.data(), packets.size_bytes());
+    waiting_count_ += static_cast<uint32_t>(packets.size());
   }
+  void Send(rte_mbuf* packet, LoopPort& from) {
+    ForgetReceipt(*packet);
+    Send({&packet, 1}, packet->pkt_len, from);
+  }
+  // What was said of the packet on receipt would mislead who receives it next, on a device made of memory. Before Send.
+  static void ForgetReceipt(rte_mbuf& packet) { packet.ol_flags &= RTE_MBUF_F_INDIRECT | RTE_MBUF_F_EXTERNAL; }
   void Flush() {
-    if (waiting_count_ > 0) SendWaiting();
+    if (waiting_count_ == 0) return;
+    const uint32_t count = std::exchange(waiting_count_, 0);
+    Transmit(std::span(waiting_).first(count), std::exchange(waiting_bytes_, 0));
   }
 
  private:
-  static constexpr uint16_t kBatch = 64;
+  static constexpr size_t kBatch = 64;
   // Packets in a row that came in by the same port.
   struct Run {
     LoopPort* from;
-    uint16_t count;
+    uint32_t count;
   };
 
-  void SendWaiting();
-  void CountForwarded(uint16_t sent);
+  // All that runs_ tells of.
+  void Transmit(std::span<rte_mbuf*> packets, uint64_t bytes);
+  void CountForwarded(uint64_t sent);
 
   Datapath::Port port_;
   std::shared_ptr<DatapathPortCounters> counters_;
   TokenBucket upcall_limit_;
   std::vector<uint64_t> drained_;  // of each queue
 
-  uint16_t waiting_count_ = 0;
-  uint16_t run_count_ = 0;
+  uint32_t waiting_count_ = 0;
+  uint32_t run_count_ = 0;
   uint64_t waiting_bytes_ = 0;
   std::array<rte_mbuf*, kBatch> waiting_{};
   std::array<Run, kBatch> runs_{};

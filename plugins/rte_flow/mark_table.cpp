@@ -2,24 +2,49 @@
 #include "mark_table.h"
 
 #include <algorithm>
-#include <utility>
+
+#include "single_writer.h"
 
 namespace sluice::rteflow {
 
-void MarkTable::Insert(DatapathFlow& flow) {
+void MarkTable::Insert(DatapathFlow& flow, uint64_t now) {
   if (flow.mark == 0) return;
   const size_t at = flow.mark / kPiece;
   if (at >= pieces_.size()) pieces_.resize(at + 1);
   std::unique_ptr<Piece>& piece = pieces_[at];
   if (piece == nullptr) piece = std::make_unique<Piece>();
-  if (std::exchange(piece->flows[flow.mark % kPiece], &flow) == nullptr) ++piece->count;
+  MarkedFlow& marked = piece->flows[flow.mark % kPiece];
+  if (marked.packets > 0) Tell(now);
+  if (marked.flow == nullptr) ++piece->count;
+  const bool forward = flow.plan.kind == DatapathFlow::Plan::Kind::kForward;
+  marked = {};
+  marked.flow = &flow;
+  marked.kind = forward ? MarkedFlow::Kind::kForward : MarkedFlow::Kind::kOther;
+  marked.output = flow.plan.output;
+  marked.tcp = flow.plan.tcp;
 }
 
-void MarkTable::Remove(const DatapathFlow& flow) {
-  if (flow.mark == 0 || Find(flow.mark) != &flow) return;
+void MarkTable::Remove(const DatapathFlow& flow, uint64_t now) {
+  if (flow.mark == 0) return;
+  MarkedFlow& marked = Find(flow.mark);
+  if (marked.flow != &flow) return;
+  if (marked.packets > 0) Tell(now);
+  marked = {};
   std::unique_ptr<Piece>& piece = pieces_[flow.mark / kPiece];
-  piece->flows[flow.mark % kPiece] = nullptr;
   if (--piece->count == 0) piece.reset();
+}
+
+void MarkTable::Tell(uint64_t now) {
+  for (MarkedFlow* marked : untold_) {
+    DatapathFlow& flow = *marked->flow;
+    Add(flow.packets, marked->packets);
+    Add(flow.bytes, marked->bytes);
+    flow.last_used.store(now, std::memory_order_relaxed);
+    if (marked->tcp_flags != 0) Merge(flow.tcp_flags, marked->tcp_flags);
+    marked->packets = 0;
+    marked->bytes = 0;
+  }
+  untold_.clear();
 }
 
 size_t MarkTable::pieces() const {

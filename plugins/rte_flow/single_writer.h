@@ -13,6 +13,10 @@ inline void Add(std::atomic<uint64_t>& count, uint64_t more) {
   count.store(count.load(std::memory_order_relaxed) + more, std::memory_order_relaxed);
 }
 
+inline void Merge(std::atomic<uint32_t>& flags, uint32_t more) {
+  flags.store(flags.load(std::memory_order_relaxed) | more, std::memory_order_relaxed);
+}
+
 // The same for a member of a plain struct of counters.
 inline void Add(uint64_t& count, uint64_t more) {
   std::atomic_ref<uint64_t>(count).store(count + more, std::memory_order_relaxed);

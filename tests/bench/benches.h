@@ -70,6 +70,7 @@ struct LoopOptions {
   uint32_t packets = 200000;  // a sample
   uint32_t flows = 1000;
   uint32_t masks = 20;
+  uint32_t in_flight = 2048;  // packets that go round
 };
 void Loop(const LoopOptions& options);
 #endif

@@ -34,7 +34,6 @@ using rteflow::Datapath;
 using rteflow::DatapathFlow;
 
 constexpr uint32_t kPort = 1;
-constexpr uint32_t kPackets = 2048;  // going round
 constexpr uint16_t kBurst = 32;
 
 void Must(bool good, const char* what) {
@@ -64,10 +63,10 @@ uint16_t Describe(uint16_t /*ethdev*/, uint16_t /*queue*/, rte_mbuf** packets, u
 // Receives what it sends. Packets go round as long as anybody forwards them.
 class RoundDevice {
  public:
-  explicit RoundDevice(const std::vector<reference::Bytes>& frames) {
-    pool_ = rte_pktmbuf_pool_create("bench", kPackets, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+  RoundDevice(const std::vector<reference::Bytes>& frames, uint32_t packets) : packets_(packets) {
+    pool_ = rte_pktmbuf_pool_create("bench", packets, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     Must(pool_ != nullptr, "rte_pktmbuf_pool_create");
-    ring_ = rte_ring_create("bench", 2 * kPackets, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
+    ring_ = rte_ring_create("bench", rte_align32pow2(packets + 1), SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
     Must(ring_ != nullptr, "rte_ring_create");
     const int made = rte_eth_from_rings("bench", &ring_, 1, &ring_, 1, 0);
     Must(made >= 0, "rte_eth_from_rings");
@@ -78,7 +77,7 @@ class RoundDevice {
     Must(rte_eth_tx_queue_setup(ethdev_, 0, 512, 0, nullptr) == 0, "rte_eth_tx_queue_setup");
     Must(rte_eth_add_rx_callback(ethdev_, 0, Describe, nullptr) != nullptr, "rte_eth_add_rx_callback");
     Must(rte_eth_dev_start(ethdev_) == 0, "rte_eth_dev_start");
-    for (uint32_t i = 0; i < kPackets; ++i) {
+    for (uint32_t i = 0; i < packets; ++i) {
       // Neighbours in the ring are no neighbours in the table.
       const uint32_t flow = (i * 2654435761U >> 8) % static_cast<uint32_t>(frames.size());
       const reference::Bytes& frame = frames[flow];
@@ -102,9 +101,10 @@ class RoundDevice {
   RoundDevice& operator=(const RoundDevice&) = delete;
 
   [[nodiscard]] uint16_t ethdev() const { return ethdev_; }
-  [[nodiscard]] bool lost() const { return rte_ring_count(ring_) != kPackets; }
+  [[nodiscard]] bool lost() const { return rte_ring_count(ring_) != packets_; }
 
  private:
+  uint32_t packets_;
   rte_mempool* pool_ = nullptr;
   rte_ring* ring_ = nullptr;
   uint16_t ethdev_ = 0;
@@ -198,7 +198,7 @@ void Loop(const LoopOptions& options) {
   StartEal();
   setpriority(PRIO_PROCESS, 0, -20);
   const int cpu = static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1;
-  const RoundDevice device(FramesOf(options.flows));
+  const RoundDevice device(FramesOf(options.flows), options.in_flight);
   Subject many(options.flows, options.masks, 0, cpu);
 
   std::vector<Case> cases;
@@ -211,7 +211,7 @@ void Loop(const LoopOptions& options) {
   std::printf(
       "loop: %u flows under %u masks, one output each, bursts of %u, %u packets going round a memory ring,\n"
       "cycles of the time stamp counter (%.2f GHz) a packet, %u rounds of %u packets\n",
-      options.flows, options.masks, kBurst, kPackets, hz / 1e9, options.rounds, options.packets);
+      options.flows, options.masks, kBurst, options.in_flight, hz / 1e9, options.rounds, options.packets);
   std::printf("%-30s %8s %8s %8s %8s\n", "", "median", "least", "most", "Mpps");
   for (const Case& one : cases) {
     std::printf("%-30s %8.1f %8.1f %8.1f %8.2f\n", one.name.c_str(), Median(one), Quantile(one.samples, 0),

@@ -59,6 +59,9 @@ int Run(int argc, char** argv) {
   loop_command->add_option("--rounds", loop.rounds)->capture_default_str();
   loop_command->add_option("--packets", loop.packets, "a sample")->capture_default_str();
   loop_command->add_option("--flows", loop.flows)->check(CLI::Range(1, 65535))->capture_default_str();
+  loop_command->add_option("--in-flight", loop.in_flight, "packets that go round")
+      ->check(CLI::Range(64, 65536))
+      ->capture_default_str();
   loop_command->add_option("--masks", loop.masks)->check(CLI::Range(1, 128))->capture_default_str();
 #endif
   CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");

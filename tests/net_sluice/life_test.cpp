@@ -114,27 +114,29 @@ TEST(NetSluiceLife, CountsWhatItReceivesAndSends) {
   EXPECT_EQ(stats.ipackets + stats.opackets + stats.ibytes + stats.obytes, 0u);
 }
 
-int OnLinkChange(uint16_t /*port*/, rte_eth_event_type /*event*/, void* arg, void* /*ret*/) {
-  ++*static_cast<std::atomic<int>*>(arg);
+std::atomic<int> g_changes{0};
+
+int OnLinkChange(uint16_t /*port*/, rte_eth_event_type /*event*/, void* /*arg*/, void* /*ret*/) {
+  ++g_changes;
   return 0;
 }
 
 TEST(NetSluiceLife, TheLinkIsUpWhenBothEndsAre) {
   const Wired wired;
-  std::atomic<int> changes{0};
-  ASSERT_EQ(rte_eth_dev_callback_register(wired.nic.id(), RTE_ETH_EVENT_INTR_LSC, OnLinkChange, &changes), 0);
+  g_changes = 0;
+  ASSERT_EQ(rte_eth_dev_callback_register(wired.nic.id(), RTE_ETH_EVENT_INTR_LSC, OnLinkChange, nullptr), 0);
   EXPECT_TRUE(wired.nic.AwaitLink(true));
   wired.peer.Stop();
   EXPECT_TRUE(wired.nic.AwaitLink(false));
   // It was told of before it could be seen, or just after.
   const auto deadline = std::chrono::steady_clock::now() + std::chrono::seconds(10);
-  while (changes == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
-  EXPECT_GT(changes, 0);
+  while (g_changes == 0 && std::chrono::steady_clock::now() < deadline) std::this_thread::yield();
+  EXPECT_GT(g_changes, 0);
   EXPECT_TRUE(wired.nic.Send(Named("udp4")));
   EXPECT_EQ(wired.nic.Xstats().at("tx_no_link"), 1u);
   wired.peer.Start();
   EXPECT_TRUE(wired.nic.AwaitLink(true));
-  rte_eth_dev_callback_unregister(wired.nic.id(), RTE_ETH_EVENT_INTR_LSC, OnLinkChange, &changes);
+  rte_eth_dev_callback_unregister(wired.nic.id(), RTE_ETH_EVENT_INTR_LSC, OnLinkChange, nullptr);
 }
 
 TEST(NetSluiceLife, KeepsItsRulesWhileStopped) {

@@ -22,6 +22,7 @@ using netsluice::PortOptions;
 using reference::Bytes;
 
 const std::set<uint32_t> kPorts{1, 2, 3, 4};
+constexpr size_t kLongest = 1500;
 
 // Four ports, each with a wire and its other end. The flows are the first one's.
 class Switch {
@@ -147,7 +148,10 @@ void RandomFlows(Switch& nic, int flows, Tally& tally) {
                      "set(vlan)", "set(ipv4)", "set(ipv6)", "set(tcp)",  "set(udp)", "dec_ttl"};
   for (int i = 0; i < flows; ++i) {
     std::vector<Bytes> frames;
-    while (frames.size() < 8) frames.push_back(reference::Build(reference::RandomPacket(packets)));
+    while (frames.size() < 8) {
+      auto frame = reference::Build(reference::RandomPacket(packets));
+      if (frame.size() <= kLongest) frames.push_back(std::move(frame));
+    }
     frames.push_back(reference::Damage(frames[0], packets));
     const auto parsed = reference::Parse(frames[0]);
     if (parsed.malformed != reference::Malformed::kNo) continue;

@@ -16,39 +16,78 @@ namespace {
 
 using Kind = DatapathFlow::Plan::Kind;
 
+// Who has the mark; nullptr: nobody.
+DatapathFlow* FlowOf(MarkTable& table, uint32_t mark) {
+  const MarkedFlow& found = table.Find(mark);
+  EXPECT_EQ(found.kind == MarkedFlow::Kind::kNone, found.flow == nullptr);
+  return found.flow;
+}
+
 TEST(MarkTable, HoldsWhatItHasToAndNoMore) {
   MarkTable table;
   std::vector<DatapathFlow> flows(3);
   flows[0].mark = 1;
   flows[1].mark = 4096;
   flows[2].mark = (1U << 24) + 5;
-  for (DatapathFlow& flow : flows) table.Insert(flow);
+  for (DatapathFlow& flow : flows) table.Insert(flow, 1);
   EXPECT_EQ(table.pieces(), 3u);
-  for (DatapathFlow& flow : flows) EXPECT_EQ(table.Find(flow.mark), &flow);
-  for (const uint32_t mark : {0U, 2U, 4095U, 4097U, 1U << 23, UINT32_MAX}) EXPECT_EQ(table.Find(mark), nullptr) << mark;
-  for (const DatapathFlow& flow : flows) table.Remove(flow);
-  for (const DatapathFlow& flow : flows) EXPECT_EQ(table.Find(flow.mark), nullptr);
+  for (DatapathFlow& flow : flows) EXPECT_EQ(FlowOf(table, flow.mark), &flow);
+  for (const uint32_t mark : {0U, 2U, 4095U, 4097U, 1U << 23, UINT32_MAX}) EXPECT_EQ(FlowOf(table, mark), nullptr);
+  for (const DatapathFlow& flow : flows) table.Remove(flow, 2);
+  for (const DatapathFlow& flow : flows) EXPECT_EQ(FlowOf(table, flow.mark), nullptr);
   EXPECT_EQ(table.pieces(), 0u);
 }
 
 TEST(MarkTable, AFlowWithoutAMarkIsNotInIt) {
   MarkTable table;
   DatapathFlow flow;
-  table.Insert(flow);
-  EXPECT_EQ(table.Find(0), nullptr);
-  table.Remove(flow);
+  table.Insert(flow, 1);
+  EXPECT_EQ(FlowOf(table, 0), nullptr);
+  table.Remove(flow, 1);
+  EXPECT_EQ(table.none().flow, nullptr);
 }
 
 TEST(MarkTable, ALaterFlowTakesTheMark) {
   MarkTable table;
   std::vector<DatapathFlow> flows(2);
   for (DatapathFlow& flow : flows) flow.mark = 9;
-  table.Insert(flows[0]);
-  table.Insert(flows[1]);
-  table.Remove(flows[0]);
-  EXPECT_EQ(table.Find(9), &flows[1]);
-  table.Remove(flows[1]);
+  table.Insert(flows[0], 1);
+  table.Count(table.Find(9), 60);
+  table.Insert(flows[1], 2);
+  EXPECT_EQ(flows[0].packets, 1u) << "counted for the one that had it";
+  table.Count(table.Find(9), 70);
+  table.Remove(flows[0], 3);
+  EXPECT_EQ(FlowOf(table, 9), &flows[1]);
+  table.Remove(flows[1], 4);
+  EXPECT_EQ(flows[1].bytes, 70u);
   EXPECT_EQ(table.pieces(), 0u);
+  table.Tell(5);
+  EXPECT_EQ(flows[1].last_used, 4u);
+}
+
+TEST(MarkTable, TellsFlowsWhatWasCounted) {
+  MarkTable table;
+  std::vector<DatapathFlow> flows(5000);
+  for (uint32_t i = 0; i < flows.size(); ++i) {
+    flows[i].mark = i + 1;
+    table.Insert(flows[i], 1);
+  }
+  for (uint32_t i = 0; i < flows.size(); ++i) {
+    EXPECT_EQ(table.ManyUntold(), i >= 4096) << i;
+    table.Count(table.Find(i + 1), i);
+    table.Count(table.Find(i + 1), 1);
+    table.Find(i + 1).tcp_flags = static_cast<uint16_t>(i & 0xfff);
+  }
+  EXPECT_EQ(flows[7].packets, 0u);
+  table.Tell(33);
+  EXPECT_FALSE(table.ManyUntold());
+  table.Tell(34);
+  for (uint32_t i = 0; i < flows.size(); ++i) {
+    ASSERT_EQ(flows[i].packets, 2u);
+    ASSERT_EQ(flows[i].bytes, i + 1);
+    ASSERT_EQ(flows[i].tcp_flags, i & 0xfff);
+    ASSERT_EQ(flows[i].last_used, 33u);
+  }
 }
 
 TEST(TokenBucket, GivesASecondsWorthAtOnceAndThenAsTimeGoes) {

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
+#include <net/if.h>
 #include <rte_alarm.h>
 
 #include <algorithm>
-#include <cstdio>
+#include <mutex>
 
 #include "ethdev.h"
 #include "log.h"
@@ -30,13 +31,19 @@ int LinkUpdate(rte_eth_dev* dev, int /*wait*/) {
   return rte_eth_linkstatus_set(dev, &link);
 }
 
+// Held by looks at links, but for the application's callback: what was done before a look was asked for it sees, and
+// what is done after the last it does not.
+std::mutex g_looking;
+
 void LookAtLink(void* arg) {
   auto* dev = static_cast<rte_eth_dev*>(arg);
-  const bool changed = LinkUpdate(dev, 0) == 0;
-  if (changed && dev->data->dev_conf.intr_conf.lsc != 0) {
-    rte_eth_dev_callback_process(dev, RTE_ETH_EVENT_INTR_LSC, nullptr);
+  bool tell = false;
+  {
+    const std::lock_guard lock(g_looking);
+    rte_eal_alarm_set(kLinkPeriodUs, LookAtLink, dev);
+    tell = LinkUpdate(dev, 0) == 0 && dev->data->dev_conf.intr_conf.lsc != 0;
   }
-  rte_eal_alarm_set(kLinkPeriodUs, LookAtLink, dev);
+  if (tell) rte_eth_dev_callback_process(dev, RTE_ETH_EVENT_INTR_LSC, nullptr);
 }
 
 void SetQueueStates(rte_eth_dev* dev, uint8_t state) {
@@ -72,6 +79,7 @@ int Close(rte_eth_dev* dev) {
 
 int InfosGet(rte_eth_dev* dev, rte_eth_dev_info* info) {
   const Config& config = DeviceOf(dev).config();
+  if (!config.iface.empty()) info->if_index = if_nametoindex(config.iface.c_str());
   info->max_mac_addrs = 1;
   info->min_mtu = RTE_ETHER_MIN_MTU;
   info->max_mtu = kMostMtu;
@@ -152,9 +160,15 @@ uint16_t TransmitBurst(void* queue, rte_mbuf** packets, uint16_t count) {
   return own.device.Transmit(own, packets, count);
 }
 
-void WatchLink(rte_eth_dev* dev) { rte_eal_alarm_set(kLinkPeriodUs, LookAtLink, dev); }
+void WatchLink(rte_eth_dev* dev) {
+  const std::lock_guard lock(g_looking);
+  rte_eal_alarm_set(kLinkPeriodUs, LookAtLink, dev);
+}
 
-void UnwatchLink(rte_eth_dev* dev) { rte_eal_alarm_cancel(LookAtLink, dev); }
+void UnwatchLink(rte_eth_dev* dev) {
+  rte_eal_alarm_cancel(LookAtLink, dev);
+  const std::lock_guard lock(g_looking);
+}
 
 constinit const eth_dev_ops kEthDevOps = [] {
   eth_dev_ops ops{};

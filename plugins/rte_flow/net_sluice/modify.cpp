@@ -71,16 +71,16 @@ constexpr std::array kModifiable = {
     FieldBits{RTE_FLOW_FIELD_UDP_PORT_DST, Field::udp_dst, 0, 16},
 };
 
-// `width` bits of the field from bit `offset` on, counted from its first, as it stands on the wire. The value lies as in
-// the field's item: in network byte order, whole bytes for as many bits as the field has, and at the same offset (DPDK's
-// rte_flow guide: the third byte of a MAC address is at offset 16).
+// `width` bits of the field, `offset` bits after its first, which is its highest. The value lies as in the field's
+// item: in network byte order, whole bytes for as many bits as the field has, and at the same offset. (DPDK's guide:
+// the third byte of a MAC address is at offset 16.)
 Match ModifyMatch(const FieldBits& bits, const rte_flow_action_modify_field& modify) {
   const FieldInfo& info = Info(bits.field);
   const size_t value_size = (size_t{bits.width} + 7) / 8;
   std::array<uint8_t, 16> value{};
   std::array<uint8_t, 16> mask{};
-  for (uint32_t from_first = modify.dst.offset; from_first < modify.dst.offset + modify.width; ++from_first) {
-    const uint32_t bit = bits.width - 1 - from_first;
+  const uint32_t end = bits.width - modify.dst.offset;
+  for (uint32_t bit = end - modify.width; bit < end; ++bit) {
     const bool one = (modify.src.value[value_size - 1 - bit / 8] >> bit % 8 & 1) != 0;
     const size_t to = bit + bits.shift;
     const auto place = static_cast<uint8_t>(1 << to % 8);

@@ -53,21 +53,22 @@ constexpr std::array kHeaderItems = {
     Transport<rte_flow_item_icmp6>(RTE_FLOW_ITEM_TYPE_ICMP6, 4, soft::Layer4::kIcmpv6),
 };
 
-// The item's struct has gaps that the header (RFC 826) has not.
-std::array<uint8_t, 28> ArpHeader(const rte_flow_item_arp_eth_ipv4& item) {
-  std::array<uint8_t, 28> header;
-  std::memcpy(header.data(), &item, 14);  // up to the sender's hardware address
-  std::memcpy(header.data() + 14, &item.spa, 4);
-  std::memcpy(header.data() + 18, &item.tha, 6);
-  std::memcpy(header.data() + 24, &item.tpa, 4);
-  return header;
-}
-
 const HeaderItem* FindHeaderItem(rte_flow_item_type type) {
   for (const HeaderItem& item : kHeaderItems) {
     if (item.type == type) return &item;
   }
   return nullptr;
+}
+
+// The only item whose struct has gaps that the header has not (RFC 826).
+std::array<uint8_t, 28> ArpHeader(const rte_flow_item_arp_eth_ipv4& item) {
+  std::array<uint8_t, 28> header{};
+  std::memcpy(header.data(), &item, 8);
+  std::memcpy(header.data() + 8, &item.sha, 6);
+  std::memcpy(header.data() + 14, &item.spa, 4);
+  std::memcpy(header.data() + 18, &item.tha, 6);
+  std::memcpy(header.data() + 24, &item.tpa, 4);
+  return header;
 }
 
 class Reader {
@@ -200,7 +201,7 @@ MaybeRefusal Reader::Header(const rte_flow_item& item, const HeaderItem& header)
   } spec{};
   Any mask{};
   if (auto refusal = Values(item, &spec, &mask, header.item_size)) return refusal;
-  if (header.l3 == soft::Layer3::kArp) {
+  if (item.type == RTE_FLOW_ITEM_TYPE_ARP_ETH_IPV4) {
     Match(header.place(*layers_), ArpHeader(spec.arp).data(), ArpHeader(mask.arp).data(), header.size);
   } else {
     Match(header.place(*layers_), &spec, &mask, header.size);
