@@ -73,8 +73,8 @@ class Offloader::Impl {
     const FullPlan* plan = nullptr;  // of full offload; else it is about `mark`
     uint32_t mark = 0;
     bool transfer = true;  // it may be said with it
-    Way way;        // the one that is tried
-    size_t at = 0;  // its place in the list; behind the last: none worked
+    Way way;               // the one that is tried
+    size_t at = 0;         // its place in the list; behind the last: none worked
     rte_flow* handle = nullptr;
     bool about_ways = true;     // all that were refused were so for the way itself
     std::optional<Refusal> no;  // of the last one that was refused
