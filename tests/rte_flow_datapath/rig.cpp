@@ -96,10 +96,12 @@ RingDevice::RingDevice(const Pool& pool, unsigned queues, unsigned size) : send_
   Must(rte_eth_dev_configure(ethdev_, static_cast<uint16_t>(queues), 1, &conf) == 0, "rte_eth_dev_configure");
   for (uint16_t i = 0; i < queues; ++i) {
     Must(rte_eth_rx_queue_setup(ethdev_, i, 512, 0, nullptr, pool.get()) == 0, "rte_eth_rx_queue_setup");
-    Must(rte_eth_add_rx_callback(ethdev_, i, AfterReceive, &injected_) != nullptr, "rte_eth_add_rx_callback");
+    after_receive_.push_back(rte_eth_add_rx_callback(ethdev_, i, AfterReceive, &injected_));
+    Must(after_receive_.back() != nullptr, "rte_eth_add_rx_callback");
   }
   Must(rte_eth_tx_queue_setup(ethdev_, 0, 512, 0, nullptr) == 0, "rte_eth_tx_queue_setup");
-  Must(rte_eth_add_tx_callback(ethdev_, 0, BeforeSend, &sent_) != nullptr, "rte_eth_add_tx_callback");
+  before_send_ = rte_eth_add_tx_callback(ethdev_, 0, BeforeSend, &sent_);
+  Must(before_send_ != nullptr, "rte_eth_add_tx_callback");
   Must(rte_eth_dev_start(ethdev_) == 0, "rte_eth_dev_start");
 }
 
@@ -107,6 +109,9 @@ RingDevice::~RingDevice() {
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(ethdev_, &info);
   rte_eth_dev_stop(ethdev_);
+  // Else the next device of this number has them, too.
+  for (uint16_t i = 0; i < after_receive_.size(); ++i) rte_eth_remove_rx_callback(ethdev_, i, after_receive_[i]);
+  rte_eth_remove_tx_callback(ethdev_, 0, before_send_);
   rte_eth_dev_close(ethdev_);
   rte_dev_remove(info.device);
   for (rte_ring* ring : receive_) FreeRing(ring);
