@@ -71,7 +71,7 @@ class NicDemo(Demo):
         self.one.run("ip", "neigh", "replace", SERVICE, "lladdr", self.two.mac, "dev", "eth0")
         try:
             self.translated("the NIC", "installed", match, translate)
-            self.translated("software", "software", match, f"trunc(60),p2,{translate}")
+            self.translated("software, by the NIC's mark", "installed", match, f"trunc(60),p2,{translate}")
         finally:
             self.lab.ctl("flow", "del", match)
             self.one.run("ip", "neigh", "del", SERVICE, "dev", "eth0")
@@ -129,7 +129,7 @@ def show(lab, console):
     demo.ping_both(one, three, ("full", "partial"))
     console.step(f"counters: exactly {EXACT_COUNT:,} packets, h0 -> h1")
     demo.exact()
-    console.step("a service's address and port translated, by the NIC and, with a copy for h2, by software")
+    console.step("a service's address and port translated, by the NIC and, with a cut copy for h2, by software")
     demo.translated_in_device()
     console.step("what the plugin has learnt of each device")
     demo.learnt()

@@ -182,7 +182,7 @@ class Demo:
         state = wait_until(judged, "the flow's verdict")["offload"][0]
         if state["state"] != wanted:
             raise LabError(f"the flow is {state}")
-        sink = self.two.start(f"sink-{wanted}", UDP, "receive", str(REAL_PORT), str(TRANSLATED))
+        sink = self.two.start(f"sink-{where.replace(' ', '-')}", UDP, "receive", str(REAL_PORT), str(TRANSLATED))
         sink.wait_for("ready")
         self.one.run(UDP, "send", SERVICE, str(SERVICE_PORT), str(TRANSLATED))
         sink.wait_for("received")

@@ -42,11 +42,6 @@ std::vector<Way> MarkWays(uint16_t queues, bool rss) {
   return ways;
 }
 
-std::vector<Way> UncountedWays(const FullPlan& plan) {
-  if (!plan.steps.empty()) return {};
-  return {Way{.transfer = true, .count = false}, Way{.transfer = false, .count = false}};
-}
-
 std::string Describe(const Way& way, const FullPlan* plan) {
   std::string text;
   const auto add = [&](bool said, const char* what) {

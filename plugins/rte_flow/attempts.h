@@ -36,9 +36,6 @@ struct Way {
 
 // Of a plan of one shape always the same ones.
 std::vector<Way> FullWays(const FullPlan& plan);
-// Without a count, after all others: a flow that counts nothing looks idle. Only of packets that nobody is to see is
-// that better than software; of other plans there are none.
-std::vector<Way> UncountedWays(const FullPlan& plan);
 
 // `rss`: RSS may be said.
 std::vector<Way> MarkWays(uint16_t queues, bool rss);

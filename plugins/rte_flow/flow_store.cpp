@@ -58,6 +58,11 @@ const char* PartOf(Extent extent) {
   return "";
 }
 
+Error Outranked(const DatapathFlow& above) {
+  return {"outranked",
+          "flow " + above.ufid.ToString() + " has a higher priority, and is not or not wholly in the device"};
+}
+
 }  // namespace
 
 void FlowStore::Counts::Add(const Counts& more) {
@@ -280,8 +285,7 @@ void FlowStore::PlaceOn(Port& port, const Body& body, Placement& placement, Body
   if (port.offloader == nullptr) {
     placement.why = Error{"offload_off", "the port's option offload is none"};
   } else if (const DatapathFlow* above = precedence_[port.number].Above(*body.datapath)) {
-    placement.why = Error{"outranked", "flow " + above->ufid.ToString() +
-                                           " has a higher priority, and is not or not wholly in the device"};
+    placement.why = Outranked(*above);
     placement.outranked = true;
   } else if (auto rule = Create(port, *body.datapath, old)) {
     placement.rule = *rule;
@@ -293,7 +297,8 @@ void FlowStore::PlaceOn(Port& port, const Body& body, Placement& placement, Body
 
 // Where the device does not take both, the old goes first: packets meet software for a moment.
 Result<OffloadRule> FlowStore::Create(Port& port, const DatapathFlow& flow, Body* old) {
-  const OffloadRequest request{flow.match, flow.actions, flow.priority, flow.mark};
+  const OffloadRequest request{flow.match, flow.actions, flow.priority, flow.mark,
+                               precedence_[port.number].MayTransfer(flow)};
   auto rule = CreateAndSee(port, request);
   if (rule || old == nullptr) return rule;
   for (Placement& before : old->placements) {
@@ -335,8 +340,9 @@ void FlowStore::DropRule(Body& body, Placement& placement) {
 
 void FlowStore::Settle(const Body& body, const Placement& placement) {
   Precedence& order = precedence_[placement.port];
-  if (placement.rule) order.AddRule(*body.datapath);
+  if (placement.rule) order.AddRule(*body.datapath, placement.rule->transfer);
   if (placement.outranked) ++outranked_;
+  if (placement.rule && !placement.rule->transfer) LeaveSwitchBelow(*body.datapath, placement.port);
   if (placement.rule && placement.rule->exact) return;
   order.AddUncovered(*body.datapath);
   OutrankBelow(*body.datapath, placement.port);
@@ -344,7 +350,7 @@ void FlowStore::Settle(const Body& body, const Placement& placement) {
 
 void FlowStore::Unsettle(const Body& body, Placement& placement) {
   Precedence& order = precedence_[placement.port];
-  if (placement.rule) order.RemoveRule(*body.datapath);
+  if (placement.rule) order.RemoveRule(*body.datapath, placement.rule->transfer);
   if (placement.outranked) --outranked_;
   placement.outranked = false;
   if (placement.rule && placement.rule->exact) return;
@@ -352,20 +358,34 @@ void FlowStore::Unsettle(const Body& body, Placement& placement) {
   may_rise_ = true;
 }
 
+FlowStore::Placement* FlowStore::Lift(const DatapathFlow& flow, uint32_t port) {
+  Flow* owner = Find(flow);
+  if (owner == nullptr) return nullptr;  // the old content of one that is being replaced
+  for (Placement& placement : owner->body.placements) {
+    if (placement.port != port || !placement.rule) continue;
+    Unsettle(owner->body, placement);
+    DropRule(owner->body, placement);
+    Answer(*owner);
+    return &placement;
+  }
+  return nullptr;
+}
+
 void FlowStore::OutrankBelow(const DatapathFlow& flow, uint32_t port) {
   for (const DatapathFlow* below : precedence_[port].Below(flow)) {
-    Flow* other = Find(*below);
-    if (other == nullptr) continue;  // the old content of one that is being replaced
-    for (Placement& placement : other->body.placements) {
-      if (placement.port != port || !placement.rule) continue;
-      Unsettle(other->body, placement);
-      DropRule(other->body, placement);
-      placement.why = Error{"outranked", "flow " + flow.ufid.ToString() +
-                                             " has a higher priority, and is not or not wholly in the device"};
-      placement.outranked = true;
-      Settle(other->body, placement);
-      Answer(*other);
-    }
+    Placement* placement = Lift(*below, port);
+    if (placement == nullptr) continue;
+    placement->why = Outranked(flow);
+    placement->outranked = true;
+    Settle(Find(*below)->body, *placement);
+  }
+}
+
+void FlowStore::LeaveSwitchBelow(const DatapathFlow& flow, uint32_t number) {
+  Port* port = ports_.ByNumber(number);
+  for (const DatapathFlow* below : precedence_[number].BelowIngress(flow)) {
+    Placement* placement = port == nullptr ? nullptr : Lift(*below, number);
+    if (placement != nullptr) PlaceOn(*port, Find(*below)->body, *placement, nullptr);
   }
 }
 
@@ -396,6 +416,7 @@ void FlowStore::RetryOutranked() {
 }
 
 void FlowStore::BeforeClose(Port& port) {
+  texts_.clear();
   for (Flow* flow : all_) {
     auto& placements = flow->body.placements;
     for (auto placement = placements.begin(); placement != placements.end();) {

@@ -51,7 +51,7 @@ class FlowStore {
   void WithdrawAll();
   void MarkStale();
   void WithdrawStale();
-  // To be called when ports come or go.
+  // To be called when ports come.
   void ForgetTexts() { texts_.clear(); }
 
   // Reads what was counted since the last time, of `most` flows: the next ones. True: it has come round.
@@ -122,6 +122,9 @@ class FlowStore {
   void Settle(const Body& body, const Placement& placement);
   void Unsettle(const Body& body, Placement& placement);
   void OutrankBelow(const DatapathFlow& flow, uint32_t port);
+  void LeaveSwitchBelow(const DatapathFlow& flow, uint32_t number);
+  // Takes the rule of `flow` out of the port's device and its placement out of the order; nullptr: it had none.
+  Placement* Lift(const DatapathFlow& flow, uint32_t port);
   void RetryOutranked();
   void Repair(v1::FromPlugin& reply);
 

@@ -24,7 +24,9 @@ Error Unsupported(const Action& action, const std::string& why) {
 
 class Planner {
  public:
-  Planner(const Match& match, const EthdevOf& ethdev_of) : packet_(match), ethdev_of_(ethdev_of) {}
+  Planner(const Match& match, const EthdevOf& ethdev_of) : packet_(match), ethdev_of_(ethdev_of) {
+    plan_.steps.reserve(8);
+  }
 
   Result<FullPlan> Plan(bool tunnel, const Actions& actions) {
     if (tunnel) Add(DecapStep{}, "tnl_decap");
@@ -45,9 +47,10 @@ class Planner {
 
  private:
   template <typename S>
-  void Add(S step, std::string name) {
+  void Add(S step, std::string_view name) {
     plan_.steps.emplace_back(std::move(step));
-    names_.push_back(std::move(name));
+    if (!plan_.shape.empty()) plan_.shape += ',';
+    plan_.shape += name;
   }
 
   Result<void> Output(const Action& action, uint32_t port) {
@@ -56,7 +59,7 @@ class Planner {
     Add(OutputStep{*ethdev}, "output");
     ++plan_.outputs;
     needed_ = plan_.steps.size();
-    named_ = names_.size();
+    named_ = plan_.shape.size();
     return {};
   }
   Result<void> Do(const Action& action, const sluice::Output& output) { return Output(action, output.port); }
@@ -194,7 +197,7 @@ class Planner {
 
   Result<FullPlan> Finish() {
     plan_.steps.resize(needed_);
-    for (size_t i = 0; i < named_; ++i) plan_.shape += (i == 0 ? "" : ",") + names_[i];
+    plan_.shape.resize(named_);
     if (needed_ == 0) plan_.shape = "drop";
     for (const Step& step : plan_.steps) {
       plan_.sets = plan_.sets || std::holds_alternative<SetStep>(step) || std::holds_alternative<EcnStep>(step);
@@ -206,9 +209,8 @@ class Planner {
   KnownPacket packet_;
   const EthdevOf& ethdev_of_;
   FullPlan plan_;
-  std::vector<std::string> names_;
   size_t needed_ = 0;  // steps up to the last output: nobody sees what the others do
-  size_t named_ = 0;
+  size_t named_ = 0;   // of the shape, likewise
   const Actions* expired_ = nullptr;
   bool sent_for_good_ = false;
 };

@@ -22,6 +22,7 @@ Handler::Handler(Parts parts)
       ports_(*parts_.datapath, parts_.defaults,
              {.opening =
                   [this] {
+                    flows_.ForgetTexts();
                     if (busy_) busy_(kOpenMs);
                   },
               .before = [this](Port& port) { flows_.BeforeClose(port); },
@@ -44,7 +45,6 @@ void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
   if (batch.synced()) {
     flows_.WithdrawStale();
     ports_.DeleteStale();
-    flows_.ForgetTexts();
   }
   flows_.Flush(reply);
 }
@@ -61,11 +61,9 @@ void Handler::OnChange(const v1::Change& change, v1::FromPlugin& reply) {
       OnPacketOut(change.packet_out());
       break;
     case v1::Change::kPortPut:
-      flows_.ForgetTexts();
       if (ports_.Put(change.port_put(), reply)) flows_.WithdrawAll();
       break;
     case v1::Change::kPortDel:
-      flows_.ForgetTexts();
       ports_.Delete(change.port_del().name());
       break;
     default:

@@ -50,7 +50,8 @@ void Loop::Run(const std::atomic<bool>& stop) {
   bool was_busy = false;
   uint64_t since = rte_rdtsc();
   for (uint32_t round = 0; !stop.load(std::memory_order_acquire); ++round) {
-    const bool busy = Round() > 0;
+    const auto [packets, commands] = Round();
+    const bool busy = packets + commands > 0;
     Add(load.rounds, 1);
     if (!busy) Add(load.empty_rounds, 1);
     // The counter costs as much as a packet or two: it is read where busy rounds begin and end, and now and then.
@@ -60,12 +61,12 @@ void Loop::Run(const std::atomic<bool>& stop) {
       since = now;
       was_busy = busy;
     }
-    idle = busy ? 0 : idle + 1;
+    idle = packets > 0 ? 0 : idle + 1;  // for commands it is woken
     if (idle > kPatience && idle_us_ > 0) commands_.Sleep(idle_us_);
   }
 }
 
-size_t Loop::Round() {
+Loop::Done Loop::Round() {
   clock_.NextRound();
   const size_t commands = commands_.Take(kMostCommands, [this](const Command& command) { std::visit(*this, command); });
   size_t packets = 0;
@@ -77,7 +78,7 @@ size_t Loop::Round() {
   if (packets > 0) Add(shared_.load.packets, packets);
   if (packets == 0 || marks_.ManyUntold() || ++untold_rounds_ >= kMostUntold) TellFlows();
   TellDrained();
-  return commands + packets;
+  return {packets, commands};
 }
 
 size_t Loop::Poll(LoopPort& port, uint16_t queue) {

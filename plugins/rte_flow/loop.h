@@ -53,7 +53,11 @@ class Loop {
 
  private:
   // How much there was to do: packets received and commands.
-  size_t Round();
+  struct Done {
+    size_t packets;
+    size_t commands;
+  };
+  Done Round();
   size_t Poll(LoopPort& port, uint16_t queue);
   // Finds the flows of packets by their marks, and makes the packets straight. How many are left.
   size_t Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows);

@@ -44,25 +44,21 @@ struct Priorities {
 // What this device made of a list of ways. Learnt once, by a rule that it took: of ways that were refused before for
 // the same pattern it is known then that they were not refused for the pattern.
 struct Memory {
+  std::vector<Way> ways;
   bool learnt = false;
   size_t start = 0;  // the first way that worked; the number of ways: none did
   std::string text;  // for people: that way
   std::string why;   // for people: what was said of the last one before it
 };
 
-// What is learnt of its UncountedWays has this name.
-std::string Uncounted(const FullPlan& plan) { return plan.shape + ", not counted"; }
-
 }  // namespace
 
 class Offloader::Impl {
  public:
   Impl(Settings settings, FlowApi& api)
-      : settings_(std::move(settings)),
-        api_(api),
-        counters_(api),
-        pattern_(settings_.tag_type),
-        mark_ways_(MarkWays(settings_.queues, settings_.rss)) {}
+      : settings_(std::move(settings)), api_(api), counters_(api), pattern_(settings_.tag_type) {
+    Forget();
+  }
 
   Result<OffloadRule> Create(const OffloadRequest& request);
   Result<void> Destroy(OffloadRule& rule);
@@ -76,8 +72,9 @@ class Offloader::Impl {
   struct Walk {
     const FullPlan* plan = nullptr;  // of full offload; else it is about `mark`
     uint32_t mark = 0;
-    Way way;        // the one that is tried
-    size_t at = 0;  // its place in the list; behind the last: none worked
+    bool transfer = true;  // it may be said with it
+    Way way;               // the one that is tried
+    size_t at = 0;         // its place in the list; behind the last: none worked
     rte_flow* handle = nullptr;
     bool about_ways = true;     // all that were refused were so for the way itself
     std::optional<Refusal> no;  // of the last one that was refused
@@ -85,13 +82,12 @@ class Offloader::Impl {
     std::optional<Error> end;   // no other way is to be tried
   };
 
-  void TryFull(const std::vector<Way>& ways, const Memory& memory, uint32_t priority, Walk& walk);
-  void TryMarks(uint32_t priority, Walk& walk);
+  void Try(const Memory& memory, uint32_t priority, Walk& walk);
   void TryWay(uint32_t priority, bool known, Walk& walk);
   rte_flow* Ask(const rte_flow_attr& attr, bool known, Refusal& no);
   static void Note(Walk& walk, Refusal no, bool ranked);
 
-  Memory& MemoryOf(const std::string& shape);
+  Memory& MemoryOf(const FullPlan& plan);
   static void Learn(Memory& memory, const Walk& walk);
   [[nodiscard]] OffloadRule Made(const Walk& walk) const;
   static Error Refused(const Walk& full, const Walk& marks, const Result<FullPlan>& plan);
@@ -103,14 +99,17 @@ class Offloader::Impl {
   RuleActions actions_;
   std::array<Priorities, 2> priorities_;  // of ingress, of transfer
   std::unordered_map<std::string, Memory> full_;
-  const std::vector<Way> mark_ways_;
   Memory marks_;
+  Memory uncounted_;  // of packets that are to be dropped
   uint64_t refused_ = 0;
 };
 
-Memory& Offloader::Impl::MemoryOf(const std::string& shape) {
-  if (full_.size() >= kMostShapes && !full_.contains(shape)) full_.clear();
-  return full_[shape];
+Memory& Offloader::Impl::MemoryOf(const FullPlan& plan) {
+  if (const auto known = full_.find(plan.shape); known != full_.end()) return known->second;
+  if (full_.size() >= kMostShapes) full_.clear();
+  Memory& memory = full_[plan.shape];
+  memory.ways = FullWays(plan);
+  return memory;
 }
 
 // `ranked`: there are rules with priorities to which this one's would be compared. It is not to go where it is not.
@@ -183,20 +182,19 @@ void Offloader::Impl::TryWay(uint32_t priority, bool known, Walk& walk) {
   }
 }
 
-void Offloader::Impl::TryFull(const std::vector<Way>& ways, const Memory& memory, uint32_t priority, Walk& walk) {
-  for (walk.at = memory.start; walk.at < ways.size(); ++walk.at) {
-    walk.way = ways[walk.at];
-    if (!actions_.BuildFull(*walk.plan, walk.way)) continue;
+void Offloader::Impl::Try(const Memory& memory, uint32_t priority, Walk& walk) {
+  for (walk.at = memory.start; walk.at < memory.ways.size(); ++walk.at) {
+    walk.way = memory.ways[walk.at];
+    if (walk.way.transfer && !walk.transfer) {
+      walk.about_ways = false;
+      continue;
+    }
+    if (walk.plan == nullptr) {
+      actions_.BuildMark(walk.way, walk.mark, settings_.queues);
+    } else if (!actions_.BuildFull(*walk.plan, walk.way)) {
+      continue;
+    }
     TryWay(priority, memory.learnt && walk.at == memory.start, walk);
-    if (walk.handle != nullptr || walk.end) return;
-  }
-}
-
-void Offloader::Impl::TryMarks(uint32_t priority, Walk& walk) {
-  for (walk.at = marks_.start; walk.at < mark_ways_.size(); ++walk.at) {
-    walk.way = mark_ways_[walk.at];
-    actions_.BuildMark(walk.way, walk.mark, settings_.queues);
-    TryWay(priority, marks_.learnt && walk.at == marks_.start, walk);
     if (walk.handle != nullptr || walk.end) return;
   }
 }
@@ -240,21 +238,23 @@ Result<OffloadRule> Offloader::Impl::Create(const OffloadRequest& request) {
   Walk marks;
   Walk uncounted;
   full.plan = uncounted.plan = plan ? &*plan : nullptr;
+  full.transfer = uncounted.transfer = request.transfer;
   marks.mark = request.mark;
-  if (plan) TryFull(FullWays(*plan), MemoryOf(plan->shape), request.priority, full);
+  Memory* memory = plan ? &MemoryOf(*plan) : nullptr;
+  if (memory != nullptr) Try(*memory, request.priority, full);
   if (full.end) return *std::move(full.end);
   // Packets of tunnels are nothing that software could do.
-  if (full.handle == nullptr && !tunnel) TryMarks(request.priority, marks);
+  if (full.handle == nullptr && !tunnel) Try(marks_, request.priority, marks);
   if (marks.end) return *std::move(marks.end);
-  if (plan && full.handle == nullptr && marks.handle == nullptr) {
-    TryFull(UncountedWays(*plan), MemoryOf(Uncounted(*plan)), request.priority, uncounted);
-  }
+  // A flow that counts nothing looks idle. Only of packets that nobody is to see that is better than software.
+  const bool drop = plan && plan->steps.empty() && full.handle == nullptr && marks.handle == nullptr;
+  if (drop) Try(uncounted_, request.priority, uncounted);
   if (uncounted.end) return *std::move(uncounted.end);
   const Walk& made = full.handle != nullptr ? full : marks.handle != nullptr ? marks : uncounted;
   if (made.handle == nullptr) return Refused(full, marks, plan);
-  if (plan) Learn(MemoryOf(plan->shape), full);
+  if (memory != nullptr) Learn(*memory, full);
   if (full.handle == nullptr && !tunnel) Learn(marks_, marks);
-  if (uncounted.handle != nullptr) Learn(MemoryOf(Uncounted(*plan)), uncounted);
+  if (uncounted.handle != nullptr) Learn(uncounted_, uncounted);
   return Made(made);
 }
 
@@ -274,6 +274,9 @@ Result<void> Offloader::Impl::Destroy(OffloadRule& rule) {
 void Offloader::Impl::Forget() {
   full_.clear();
   marks_ = {};
+  marks_.ways = MarkWays(settings_.queues, settings_.rss);
+  uncounted_ = {};
+  uncounted_.ways = {Way{.transfer = true, .count = false}, Way{.transfer = false, .count = false}};
   priorities_ = {};
   counters_.Forget();
 }
@@ -283,7 +286,8 @@ std::map<std::string, std::string> Offloader::Impl::Learnt() const {
   const auto with_why = [](const std::string& text, const Memory& memory) {
     return memory.why.empty() ? text : text + "; " + memory.why;
   };
-  if (marks_.learnt) texts["mark"] = with_why(marks_.text, marks_);
+  if (marks_.learnt) texts["mark"] = with_why(marks_.text.empty() ? "none" : marks_.text, marks_);
+  if (uncounted_.learnt) texts["drop, not counted"] = uncounted_.text;
   for (const auto& [shape, memory] : full_) {
     if (memory.learnt) texts[shape] = with_why(memory.text.empty() ? "mark only" : memory.text, memory);
   }

@@ -32,6 +32,8 @@ struct OffloadRequest {
   const Actions& actions;  // ports by number
   uint32_t priority;       // the higher wins
   uint32_t mark;           // for all extents but kFull
+  // Whether the rule may be one of the device's switch, which sees packets before the rules of its ports do.
+  bool transfer = true;
 };
 
 // A rule in the device.

@@ -5,7 +5,9 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
+#include <set>
 #include <string>
+#include <utility>
 
 #include "eal.h"
 #include "full_plan.h"
@@ -14,6 +16,7 @@
 #include "interface/options.h"
 #include "pattern.h"
 #include "sluice/plugin_session.h"
+#include "soft/execute.h"
 
 namespace sluice::rteflow {
 namespace {
@@ -87,7 +90,11 @@ class RteFlowPlugin {
     v1::Capabilities capabilities;
     capabilities.add_fields("in_port");
     for (const auto& field : MatchableFields()) capabilities.add_fields(field);
-    for (const auto& action : OffloadableActions()) capabilities.add_actions(action);
+    // What devices do, and what software does where they do not.
+    std::set<std::string> actions;
+    for (auto& action : OffloadableActions()) actions.insert(std::move(action));
+    for (auto& action : soft::ExecutableActions()) actions.insert(std::move(action));
+    for (const auto& action : actions) capabilities.add_actions(action);
     return capabilities;
   }
 

@@ -18,9 +18,9 @@ void Precedence::Remove(Flows& flows, const DatapathFlow& flow) {
   if (level->second.empty()) flows.erase(level);
 }
 
-const DatapathFlow* Precedence::Above(const DatapathFlow& flow) const {
+const DatapathFlow* Precedence::Above(const Flows& flows, const DatapathFlow& flow) {
   size_t looked_at = 0;
-  for (auto level = uncovered_.upper_bound(flow.priority); level != uncovered_.end(); ++level) {
+  for (auto level = flows.upper_bound(flow.priority); level != flows.end(); ++level) {
     for (const DatapathFlow* each : level->second) {
       if (++looked_at > kLookedAt || Overlap(each->match, flow.match)) return each;
     }
@@ -28,16 +28,27 @@ const DatapathFlow* Precedence::Above(const DatapathFlow& flow) const {
   return nullptr;
 }
 
-std::vector<const DatapathFlow*> Precedence::Below(const DatapathFlow& flow) const {
+void Precedence::Below(const Flows& flows, const Flows& rules, const DatapathFlow& flow,
+                       std::vector<const DatapathFlow*>& below) {
   size_t above = 0;
-  for (auto level = uncovered_.lower_bound(flow.priority); level != uncovered_.end(); ++level)
-    above += level->second.size();
-  std::vector<const DatapathFlow*> below;
-  for (auto level = rules_.begin(); level != rules_.end() && level->first < flow.priority; ++level) {
+  for (auto level = flows.lower_bound(flow.priority); level != flows.end(); ++level) above += level->second.size();
+  for (auto level = rules.begin(); level != rules.end() && level->first < flow.priority; ++level) {
     for (const DatapathFlow* each : level->second) {
       if (above > kLookedAt || Overlap(each->match, flow.match)) below.push_back(each);
     }
   }
+}
+
+std::vector<const DatapathFlow*> Precedence::Below(const DatapathFlow& flow) const {
+  std::vector<const DatapathFlow*> below;
+  Below(uncovered_, transfer_, flow, below);
+  Below(uncovered_, ingress_, flow, below);
+  return below;
+}
+
+std::vector<const DatapathFlow*> Precedence::BelowIngress(const DatapathFlow& flow) const {
+  std::vector<const DatapathFlow*> below;
+  Below(ingress_, transfer_, flow, below);
   return below;
 }
 

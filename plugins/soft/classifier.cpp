@@ -5,21 +5,16 @@
 #include <xxhash.h>
 
 #include <algorithm>
-#include <cstring>
 #include <map>
 #include <random>
+
+#include "masked_key.h"
 
 namespace sluice::soft {
 namespace {
 
-constexpr size_t kWordSize = 8;
-constexpr size_t kMostWords = (kFlowKeySize + kWordSize - 1) / kWordSize;
-
-// Eight bytes of the key that a mask touches.
-struct Word {
-  size_t offset;
-  uint64_t mask;
-};
+// With fewer masks a search is as quick as the cache.
+constexpr size_t kMasksForCache = 3;
 
 // The words of a packet's key that are under a mask, masked.
 struct MaskedKey {
@@ -52,10 +47,7 @@ struct EntryEqual {
 
  private:
   static bool Same(const MaskedKey& key, const Entry& entry) {
-    // Not by memcmp: they are few.
-    uint64_t difference = 0;
-    for (size_t i = 0; i < key.words.size(); ++i) difference |= key.words[i] ^ entry.words[i];
-    return difference == 0;
+    return SameWords(key.words.data(), entry.words.data(), key.words.size());
   }
 };
 
@@ -63,45 +55,16 @@ struct EntryEqual {
 using Entries = tsl::robin_set<std::unique_ptr<Entry>, EntryHash, EntryEqual, std::allocator<std::unique_ptr<Entry>>,
                                /*StoreHash=*/true>;
 
-uint64_t Load64(const uint8_t* at) {
-  uint64_t value = 0;
-  std::memcpy(&value, at, sizeof(value));
-  return value;
-}
-
-// Both halves of the product: every bit of `a` reaches every bit of the low half.
-uint64_t Mix(uint64_t a, uint64_t b) {
-  __extension__ using Wide = unsigned __int128;
-  const Wide product = static_cast<Wide>(a) * b;
-  return static_cast<uint64_t>(product) ^ static_cast<uint64_t>(product >> 64);
-}
-
 uint64_t RandomSeed() {
   std::random_device device;
   return static_cast<uint64_t>(device()) << 32 | device();
-}
-
-// As few words as cover the mask. They begin where there is something to see, aligned to nothing, and do not overlap
-// but at the end of the key.
-std::vector<Word> WordsOf(const FlowKeyBytes& mask) {
-  std::vector<Word> words;
-  for (size_t at = 0; at < kFlowKeySize;) {
-    if (mask[at] == 0) {
-      ++at;
-      continue;
-    }
-    const size_t offset = std::min(at, kFlowKeySize - kWordSize);
-    words.push_back({offset, Load64(mask.data() + offset)});
-    at = offset + kWordSize;
-  }
-  return words;
 }
 
 }  // namespace
 
 class TupleSpace::Subtable {
  public:
-  Subtable(const FlowKeyBytes& mask, uint64_t seed) : words_(WordsOf(mask)), seed_(seed) {}
+  Subtable(const FlowKeyBytes& mask, uint64_t seed) : mask_(mask, seed) {}
 
   void Insert(const FlowKeyBytes& key, uint32_t priority, void* value);
   bool Remove(const FlowKeyBytes& key, uint32_t priority, const void* value);
@@ -111,36 +74,25 @@ class TupleSpace::Subtable {
   [[nodiscard]] uint32_t highest() const { return priorities_.rbegin()->first; }  // not of an empty one
 
  private:
-  // Fills in `masked` and returns its hash.
-  uint64_t Masked(const FlowKeyBytes& key, uint64_t* masked) const {
-    uint64_t hash = seed_;
-    for (size_t i = 0; i < words_.size(); ++i) {
-      masked[i] = Load64(key.data() + words_[i].offset) & words_[i].mask;
-      hash = Mix(hash ^ masked[i], 0x9e3779b97f4a7c15) + seed_;
-    }
-    return hash;
-  }
-
-  std::vector<Word> words_;
-  uint64_t seed_;
+  KeyMask mask_;
   Entries entries_;
   std::map<uint32_t, size_t> priorities_;  // how many rules have each
 };
 
 const Entry* TupleSpace::Subtable::Find(const FlowKeyBytes& key) const {
-  std::array<uint64_t, kMostWords> masked;  // NOLINT: Masked fills in what is read
-  const uint64_t hash = Masked(key, masked.data());
-  const auto found = entries_.find(MaskedKey{std::span(masked).first(words_.size())}, hash);
+  KeyMask::Words masked;  // NOLINT: Apply fills in what is read
+  const uint64_t hash = mask_.Apply(key, masked);
+  const auto found = entries_.find(MaskedKey{std::span(masked).first(mask_.size())}, hash);
   return found == entries_.end() ? nullptr : found->get();
 }
 
 void TupleSpace::Subtable::Insert(const FlowKeyBytes& key, uint32_t priority, void* value) {
-  std::array<uint64_t, kMostWords> masked{};
-  const uint64_t hash = Masked(key, masked.data());
-  auto found = entries_.find(MaskedKey{std::span(masked).first(words_.size())}, hash);
+  KeyMask::Words masked;  // NOLINT: Apply fills in what is read
+  const uint64_t hash = mask_.Apply(key, masked);
+  auto found = entries_.find(MaskedKey{std::span(masked).first(mask_.size())}, hash);
   if (found == entries_.end()) {
     auto entry = std::make_unique<Entry>();
-    entry->words.assign(masked.begin(), masked.begin() + static_cast<ptrdiff_t>(words_.size()));
+    entry->words.assign(masked.begin(), masked.begin() + static_cast<ptrdiff_t>(mask_.size()));
     entry->hash = hash;
     found = entries_.insert(std::move(entry)).first;
   }
@@ -152,9 +104,9 @@ void TupleSpace::Subtable::Insert(const FlowKeyBytes& key, uint32_t priority, vo
 }
 
 bool TupleSpace::Subtable::Remove(const FlowKeyBytes& key, uint32_t priority, const void* value) {
-  std::array<uint64_t, kMostWords> masked{};
-  const uint64_t hash = Masked(key, masked.data());
-  const auto found = entries_.find(MaskedKey{std::span(masked).first(words_.size())}, hash);
+  KeyMask::Words masked;  // NOLINT: Apply fills in what is read
+  const uint64_t hash = mask_.Apply(key, masked);
+  const auto found = entries_.find(MaskedKey{std::span(masked).first(mask_.size())}, hash);
   if (found == entries_.end()) return false;
   Entry& entry = **found;
   const auto last = std::find_if(entry.rules.rbegin(), entry.rules.rend(), [&](const Entry::Rule& rule) {
@@ -172,7 +124,7 @@ bool TupleSpace::Subtable::Remove(const FlowKeyBytes& key, uint32_t priority, co
   return true;
 }
 
-TupleSpace::TupleSpace() : seed_(RandomSeed() | 1), subtables_(0, MaskHash{seed_}) {}
+TupleSpace::TupleSpace() : seed_(RandomSeed() | 1), subtables_(0, MaskHash{seed_}), cache_(seed_) {}
 TupleSpace::~TupleSpace() = default;
 
 size_t TupleSpace::MaskHash::operator()(const FlowKeyBytes& mask) const {
@@ -187,6 +139,7 @@ void TupleSpace::Insert(const Match& match, uint32_t priority, void* value) {
   subtable->Insert(match.KeyBytes(), priority, value);
   ++size_;
   if (higher) Reorder();
+  Changed(first);
 }
 
 bool TupleSpace::Remove(const Match& match, uint32_t priority, const void* value) {
@@ -196,12 +149,14 @@ bool TupleSpace::Remove(const Match& match, uint32_t priority, const void* value
   const uint32_t before = subtable.highest();
   if (!subtable.Remove(match.KeyBytes(), priority, value)) return false;
   --size_;
-  if (subtable.empty()) {
+  const bool last = subtable.empty();
+  if (last) {
     subtables_.erase(found);
     Reorder();
   } else if (subtable.highest() != before) {
     Reorder();
   }
+  Changed(last);
   return true;
 }
 
@@ -211,12 +166,33 @@ void TupleSpace::Reorder() {
   std::ranges::sort(order_, std::ranges::greater{}, &Place::highest);
 }
 
-void* TupleSpace::Lookup(const Parsed& packet) const {
+void TupleSpace::Changed(bool masks) {
+  cache_.Forget();
+  // The next search sees to it: a cache is emptied once for many masks.
+  if (masks) masks_changed_ = true;
+}
+
+void TupleSpace::ShowCacheMasks() {
+  FlowKeyBytes all{};
+  for (const auto& [mask, subtable] : subtables_) {
+    for (size_t i = 0; i < kFlowKeySize; ++i) all[i] |= mask[i];
+  }
+  cache_.Look(all);
+  masks_changed_ = false;
+}
+
+void* TupleSpace::Lookup(const Parsed& packet) {
   if (packet.malformed != Malformed::kNo) return nullptr;
+  if (order_.size() < kMasksForCache) return Search(packet.key);
+  if (masks_changed_) ShowCacheMasks();
+  return cache_.Find(packet.key, [&] { return Search(packet.key); });
+}
+
+void* TupleSpace::Search(const FlowKeyBytes& key) const {
   const Entry::Rule* best = nullptr;
   for (const Place& place : order_) {
     if (best != nullptr && place.highest <= best->priority) break;
-    const Entry* entry = place.subtable->Find(packet.key);
+    const Entry* entry = place.subtable->Find(key);
     if (entry == nullptr) continue;
     if (best == nullptr || entry->best.priority > best->priority) best = &entry->best;
   }

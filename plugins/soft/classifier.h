@@ -4,7 +4,8 @@
 // priority in each, so that the search ends where no better flow can come.
 //
 // It finds a flow exactly where Matches (packet.h) says that the flow takes the packet. One thread. Masks that differ
-// are what it costs: each is a hash and a place in memory, of the bytes that the mask has and no others.
+// are what it costs: each is a hash and a place in memory, of the bytes that the mask has and no others. In front of
+// several masks is a cache (lookup_cache.h), empty after each change.
 #pragma once
 
 #include <array>
@@ -15,6 +16,7 @@
 #include <unordered_map>
 #include <vector>
 
+#include "lookup_cache.h"
 #include "packet.h"
 #include "sluice/match.h"
 
@@ -30,7 +32,7 @@ class TupleSpace {
 
   void Insert(const Match& match, uint32_t priority, void* value);
   bool Remove(const Match& match, uint32_t priority, const void* value);
-  [[nodiscard]] void* Lookup(const Parsed& packet) const;
+  [[nodiscard]] void* Lookup(const Parsed& packet);
 
   [[nodiscard]] size_t size() const { return size_; }
   [[nodiscard]] size_t masks() const { return order_.size(); }
@@ -43,6 +45,10 @@ class TupleSpace {
   };
 
   void Reorder();
+  // After each change; `masks`: there is one more or less.
+  void Changed(bool masks);
+  void ShowCacheMasks();
+  [[nodiscard]] void* Search(const FlowKeyBytes& key) const;
 
   const uint64_t seed_;
   size_t size_ = 0;
@@ -52,6 +58,8 @@ class TupleSpace {
     const Subtable* subtable;
   };
   std::vector<Place> order_;  // by priority, the highest first
+  LookupCache cache_;
+  bool masks_changed_ = false;  // since the cache was told
 };
 
 template <typename Value>
@@ -65,7 +73,7 @@ class Classifier {
     return space_.Remove(match, priority, &value);
   }
   // nullptr: none. A malformed packet has none.
-  [[nodiscard]] Value* Lookup(const Parsed& packet) const { return static_cast<Value*>(space_.Lookup(packet)); }
+  [[nodiscard]] Value* Lookup(const Parsed& packet) { return static_cast<Value*>(space_.Lookup(packet)); }
 
   [[nodiscard]] size_t size() const { return space_.size(); }
   [[nodiscard]] size_t masks() const { return space_.masks(); }

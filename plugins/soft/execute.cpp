@@ -125,6 +125,15 @@ void Frame::ShrinkFront(size_t count) {
   size_ -= count;
 }
 
+std::vector<std::string> ExecutableActions() {
+  std::vector<std::string> names{"output", "flood", "drop", "push_vlan", "pop_vlan", "dec_ttl", "upcall", "trunc"};
+  for (const FieldInfo& field : kFields) {
+    const std::string name = "set(" + std::string(field.group) + ")";
+    if (CanSet(field.id) && std::find(names.begin(), names.end(), name) == names.end()) names.push_back(name);
+  }
+  return names;
+}
+
 Result<void> Check(const Actions& actions) { return CheckList(actions, 0); }
 
 void Execute(const Actions& actions, Frame& frame, const Headers& headers, Sink& sink) {

@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <span>
+#include <string>
 #include <vector>
 
 #include "packet.h"
@@ -63,6 +64,9 @@ class Sink {
 // Whether Execute can do it all, nested lists included. Errors: "unsupported_action", naming the first action that it
 // cannot, or lists nested deeper than kMaxActionDepth.
 Result<void> Check(const Actions& actions);
+
+// What Check takes, as capabilities name it: "output", "set(ipv4)", ...
+std::vector<std::string> ExecutableActions();
 
 // Executes `actions`, which Check has passed (what it would refuse is skipped), on `frame`, whose `headers` Parse found
 // in the same bytes. The frame is edited in place: assign it anew before the next packet.

@@ -75,4 +75,14 @@ struct LoopOptions {
 void Loop(const LoopOptions& options);
 #endif
 
+#ifdef SLUICE_NET_SLUICE
+// Flows a second into net_sluice, beside a bare loop of rte_flow_create.
+struct RulesOptions {
+  unsigned rounds = 5;
+  uint32_t flows = 50000;
+  uint32_t masks = 20;
+};
+void Rules(const RulesOptions& options);
+#endif
+
 }  // namespace sluice::bench

@@ -75,7 +75,8 @@ class RoundDevice {
     Must(rte_eth_dev_configure(ethdev_, 1, 1, &conf) == 0, "rte_eth_dev_configure");
     Must(rte_eth_rx_queue_setup(ethdev_, 0, 512, 0, nullptr, pool_) == 0, "rte_eth_rx_queue_setup");
     Must(rte_eth_tx_queue_setup(ethdev_, 0, 512, 0, nullptr) == 0, "rte_eth_tx_queue_setup");
-    Must(rte_eth_add_rx_callback(ethdev_, 0, Describe, nullptr) != nullptr, "rte_eth_add_rx_callback");
+    describe_ = rte_eth_add_rx_callback(ethdev_, 0, Describe, nullptr);
+    Must(describe_ != nullptr, "rte_eth_add_rx_callback");
     Must(rte_eth_dev_start(ethdev_) == 0, "rte_eth_dev_start");
     for (uint32_t i = 0; i < packets; ++i) {
       // Neighbours in the ring are no neighbours in the table.
@@ -92,6 +93,7 @@ class RoundDevice {
     rte_eth_dev_info info{};
     rte_eth_dev_info_get(ethdev_, &info);
     rte_eth_dev_stop(ethdev_);
+    rte_eth_remove_rx_callback(ethdev_, 0, describe_);
     rte_eth_dev_close(ethdev_);
     rte_dev_remove(info.device);
     rte_ring_free(ring_);
@@ -108,6 +110,7 @@ class RoundDevice {
   rte_mempool* pool_ = nullptr;
   rte_ring* ring_ = nullptr;
   uint16_t ethdev_ = 0;
+  const rte_eth_rxtx_callback* describe_ = nullptr;
 };
 
 // As testpmd's `io` forwards: what was received is sent, and not looked at.

@@ -64,11 +64,22 @@ int Run(int argc, char** argv) {
       ->capture_default_str();
   loop_command->add_option("--masks", loop.masks)->check(CLI::Range(1, 128))->capture_default_str();
 #endif
-  CLI::App* all_command = app.add_subcommand("all", "all of them, with their defaults");
+#ifdef SLUICE_NET_SLUICE
+  RulesOptions rules;
+  CLI::App* rules_command = app.add_subcommand("rules", "flows a second from a publisher into net_sluice by rte_flow");
+  rules_command->add_option("--rounds", rules.rounds)->capture_default_str();
+  rules_command->add_option("--flows", rules.flows)->check(CLI::Range(1, 1000000))->capture_default_str();
+  rules_command->add_option("--masks", rules.masks)->check(CLI::Range(1, 128))->capture_default_str();
+#endif
+  CLI::App* all_command = app.add_subcommand("all", "all of them but rules, with their defaults");
   CLI11_PARSE(app, argc, argv);
   const bool all = all_command->parsed();
 #ifdef SLUICE_BENCH_LOOP
   if (all || loop_command->parsed()) Loop(loop);
+#endif
+#ifdef SLUICE_NET_SLUICE
+  // Not in one run with the loop: DPDK starts once in a process.
+  if (rules_command->parsed()) Rules(rules);
 #endif
   // Before forward, which leaves this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);

@@ -171,6 +171,7 @@ class TwoPlugins(RteFlow):
     def setUp(self):
         super().setUp()
         self.lab.ctl("port", "del", "p2")
+        self.lab.ctl("plugin", "load", "xdp")
         self.lab.ctl("port", "add", "p2", "--plugin", "xdp")
         self.wait_ports_up()
 

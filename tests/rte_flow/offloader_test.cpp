@@ -60,7 +60,8 @@ TEST(Order, OfDropEndsWithOneThatIsNotCounted) {
   EXPECT_EQ(rig.Extent(kIpv4, "drop"), "full, not counted");
   EXPECT_EQ(rig.device.Asked(),
             (Lines{"transfer: count, drop", "ingress: count, drop", "ingress: mark 7, count",
-                   "ingress: mark 7, count, queue 0", "ingress: mark 7, queue 0", "transfer: drop"}));
+                   "ingress: mark 7, count, queue 0", "ingress: queue 0, mark 7, count", "ingress: mark 7, queue 0",
+                   "ingress: queue 0, mark 7", "transfer: drop"}));
   EXPECT_EQ(rig.Extent(kIpv4, "drop"), "full, not counted");
   EXPECT_EQ(rig.device.Asked(), Lines{"transfer: drop"}) << "the ways before it are known not to work";
 }

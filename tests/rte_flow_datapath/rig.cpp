@@ -8,7 +8,6 @@
 #include <rte_ethdev.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cstring>
 #include <stdexcept>
 #include <thread>
@@ -30,6 +29,17 @@ rte_ring* MakeRing(unsigned size) {
   rte_ring* ring = rte_ring_create(Unique("ring_").c_str(), size, SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
   Must(ring != nullptr, "rte_ring_create");
   return ring;
+}
+
+uint16_t AfterReceive(uint16_t /*ethdev*/, uint16_t /*queue*/, rte_mbuf** /*packets*/, uint16_t count,
+                      uint16_t /*most*/, void* injected) {
+  static_cast<std::atomic<uint64_t>*>(injected)->load(std::memory_order_acquire);
+  return count;
+}
+
+uint16_t BeforeSend(uint16_t /*ethdev*/, uint16_t /*queue*/, rte_mbuf** /*packets*/, uint16_t count, void* sent) {
+  static_cast<std::atomic<uint64_t>*>(sent)->fetch_add(1, std::memory_order_release);
+  return count;
 }
 
 void FreeRing(rte_ring* ring) {
@@ -86,8 +96,12 @@ RingDevice::RingDevice(const Pool& pool, unsigned queues, unsigned size) : send_
   Must(rte_eth_dev_configure(ethdev_, static_cast<uint16_t>(queues), 1, &conf) == 0, "rte_eth_dev_configure");
   for (uint16_t i = 0; i < queues; ++i) {
     Must(rte_eth_rx_queue_setup(ethdev_, i, 512, 0, nullptr, pool.get()) == 0, "rte_eth_rx_queue_setup");
+    after_receive_.push_back(rte_eth_add_rx_callback(ethdev_, i, AfterReceive, &injected_));
+    Must(after_receive_.back() != nullptr, "rte_eth_add_rx_callback");
   }
   Must(rte_eth_tx_queue_setup(ethdev_, 0, 512, 0, nullptr) == 0, "rte_eth_tx_queue_setup");
+  before_send_ = rte_eth_add_tx_callback(ethdev_, 0, BeforeSend, &sent_);
+  Must(before_send_ != nullptr, "rte_eth_add_tx_callback");
   Must(rte_eth_dev_start(ethdev_) == 0, "rte_eth_dev_start");
 }
 
@@ -95,6 +109,9 @@ RingDevice::~RingDevice() {
   rte_eth_dev_info info{};
   rte_eth_dev_info_get(ethdev_, &info);
   rte_eth_dev_stop(ethdev_);
+  // Else the next device of this number has them, too.
+  for (uint16_t i = 0; i < after_receive_.size(); ++i) rte_eth_remove_rx_callback(ethdev_, i, after_receive_[i]);
+  rte_eth_remove_tx_callback(ethdev_, 0, before_send_);
   rte_eth_dev_close(ethdev_);
   rte_dev_remove(info.device);
   for (rte_ring* ring : receive_) FreeRing(ring);
@@ -102,6 +119,7 @@ RingDevice::~RingDevice() {
 }
 
 bool RingDevice::Inject(rte_mbuf* packet, unsigned queue) {
+  injected_.fetch_add(1, std::memory_order_release);
   if (rte_ring_enqueue(receive_[queue], packet) == 0) return true;
   rte_pktmbuf_free(packet);
   return false;
@@ -109,7 +127,9 @@ bool RingDevice::Inject(rte_mbuf* packet, unsigned queue) {
 
 rte_mbuf* RingDevice::CollectOne() {
   void* packet = nullptr;
-  return rte_ring_dequeue(send_, &packet) == 0 ? static_cast<rte_mbuf*>(packet) : nullptr;
+  if (rte_ring_dequeue(send_, &packet) != 0) return nullptr;
+  sent_.load(std::memory_order_acquire);
+  return static_cast<rte_mbuf*>(packet);
 }
 
 std::vector<Bytes> RingDevice::Collect() {

@@ -3,11 +3,12 @@
 #pragma once
 
 #include <gtest/gtest.h>
+#include <rte_ethdev.h>
 #include <rte_mbuf.h>
 #include <rte_ring.h>
 
+#include <atomic>
 #include <cstdint>
-#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -62,6 +63,11 @@ class RingDevice {
   std::vector<rte_ring*> receive_;
   rte_ring* send_;
   uint16_t ethdev_;
+  // What the rings order, once more where ThreadSanitizer sees it: DPDK's libraries are not built with it.
+  std::atomic<uint64_t> injected_{0};
+  std::atomic<uint64_t> sent_{0};
+  std::vector<const rte_eth_rxtx_callback*> after_receive_;
+  const rte_eth_rxtx_callback* before_send_ = nullptr;
 };
 
 class DatapathTest : public ::testing::Test {

@@ -24,7 +24,7 @@ constexpr size_t kStepsPerScenario = 200;
 
 uint64_t PacketsPerProfile() {
   const char* asked = std::getenv("SLUICE_COMPARE_PACKETS");
-  return asked != nullptr ? std::strtoull(asked, nullptr, 0) : 3000;
+  return asked != nullptr ? std::strtoull(asked, nullptr, 0) : 20000;
 }
 
 struct Tally {

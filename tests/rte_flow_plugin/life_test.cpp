@@ -127,8 +127,14 @@ TEST_F(NicLife, WhatCannotBeDoneIsRefusedByName) {
 TEST_F(NicLife, AFlowInSoftwareKeepsLowerOnesOutOfTheDevice) {
   NicRig& rig = Open("profile=full", {{"offload", "full"}});
   EXPECT_EQ(Where(rig.Put(1, "in_port(1)", "2", 1)), "installed");
-  const auto answer = rig.Put(2, To(1, 7), "trunc(20),3", 5);  // the device truncates nothing, but marks
-  EXPECT_EQ(Where(answer), "installed partial");
+  // The device truncates nothing, but marks: by a rule of the port, behind which the lower flow's has to go.
+  const auto answer = rig.Put(2, To(1, 7), "trunc(20),3", 5);
+  ASSERT_EQ(answer.verdicts_size(), 2) << answer.ShortDebugString();
+  for (const auto& verdict : answer.verdicts()) {
+    EXPECT_EQ(verdict.state(), v1::INSTALLED);
+    EXPECT_EQ(verdict.reason(), NumberOf(verdict.ufid()) == 2 ? "partial" : "");
+  }
+  EXPECT_EQ(Out(rig, 7), Ports{3});
   rig.WriteFaults("create=fail\n");
   const auto high = rig.Put(3, To(1, 8), "4", 9);
   rig.WriteFaults("");

@@ -168,6 +168,27 @@ TEST(Check, TakesWhatExecuteDoes) {
   }
 }
 
+// Of every action and every group that can be set: listed where Check takes it, and only there.
+TEST(Check, TakesWhatIsListed) {
+  const auto listed = ExecutableActions();
+  const auto is_listed = [&](const std::string& name) {
+    return std::find(listed.begin(), listed.end(), name) != listed.end();
+  };
+  for (const char* text : {"1", "flood", "push_vlan(vid=1)", "pop_vlan", "dec_ttl", "upcall", "trunc(20)", "recirc(0x1)",
+                           "ct", "ct_clear", "tnl_pop(1)"}) {
+    const auto actions = ParseActions(text);
+    ASSERT_TRUE(actions) << text << ": " << actions.error().detail;
+    EXPECT_EQ(static_cast<bool>(Check(*actions)), is_listed(ActionName(actions->front()))) << text;
+  }
+  for (const FieldInfo& field : kFields) {
+    if (!field.settable) continue;
+    SetField set;
+    const std::vector<uint8_t> ones(field.size, 0xff);
+    set.fields.Set(field.id, ones, ones);
+    EXPECT_EQ(static_cast<bool>(Check({set})), is_listed(ActionName(set))) << field.name;
+  }
+}
+
 TEST(Check, NamesWhatCannotBeDone) {
   const std::vector<std::pair<std::string, std::string>> cases = {
       {"1,recirc(0x1)", "recirc: no packet meets the flows twice"},

@@ -57,7 +57,10 @@ std::variant<Rule*, Refusal> FlowSet::Create(const rte_flow_attr& attributes, co
   if (auto refusal = Read(attributes, items, actions, pattern, program)) return refuse(*refusal);
   if (faults.create_fails) return refuse(handle(EIO, "the device does not answer"));
   const std::shared_ptr<RuleTable> table = TableOf(pattern);
-  auto rule = std::make_unique<Rule>(attributes.priority, std::move(program));
+  // The switch is before the ports: each with priorities of its own.
+  constexpr uint32_t kBehindTransfer = 1U << 31;
+  auto rule = std::make_unique<Rule>(attributes.priority + (attributes.transfer != 0 ? 0 : kBehindTransfer),
+                                     std::move(program));
 
   const std::lock_guard lock(mutex_);
   if (rules_.size() >= faults.max_rules) return refuse(handle(ENOSPC, "the device has no room for another rule"));
