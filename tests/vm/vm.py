@@ -1,4 +1,4 @@
-#!/usr/bin/env python3
+#!/usr/bin/python3
 # SPDX-License-Identifier: Apache-2.0
 """Runs a command as root in a virtual machine with another kernel: Debian's own, on QEMU without KVM, in some seconds.
 
