@@ -24,8 +24,8 @@ Refusal Unsupported(const rte_flow_action& action, const std::string& what) {
   return {ENOTSUP, RTE_FLOW_ERROR_TYPE_ACTION_CONF, &action, ActionName(action.type) + ": " + what};
 }
 
-void AddSet(Program& program, Match fields) {
-  program.steps.emplace_back(SetStep{std::make_unique<const Match>(std::move(fields))});
+void AddSet(Program& program, const Match& fields) {
+  program.steps.emplace_back(SetStep{std::make_unique<const Match>(fields)});
 }
 
 // Of TCP and UDP ports a packet has one pair: setting both sets the one that is there.
