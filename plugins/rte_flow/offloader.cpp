@@ -247,7 +247,8 @@ Result<OffloadRule> Offloader::Impl::Create(const OffloadRequest& request) {
   if (full.handle == nullptr && !tunnel) Try(marks_, request.priority, marks);
   if (marks.end) return *std::move(marks.end);
   // A flow that counts nothing looks idle. Only of packets that nobody is to see that is better than software.
-  const bool drop = plan && plan->steps.empty() && full.handle == nullptr && marks.handle == nullptr;
+  const bool drop =
+      settings_.uncounted && plan && plan->steps.empty() && full.handle == nullptr && marks.handle == nullptr;
   if (drop) Try(uncounted_, request.priority, uncounted);
   if (uncounted.end) return *std::move(uncounted.end);
   const Walk& made = full.handle != nullptr ? full : marks.handle != nullptr ? marks : uncounted;

@@ -66,6 +66,7 @@ class Offloader {
     uint16_t queues = 1;                   // receive queues: more than one is said by RSS, one by QUEUE
     bool full = true;                      // whether full offload is tried at all
     bool rss = true;                       // whether RSS may be said at all; some drivers crash on it
+    bool uncounted = false;                // whether packets may be dropped by a rule that does not count them
     bool tag_type = true;                  // whether 0x8100 may be said beside a VLAN item; some drivers refuse it
     // The ethdev of a port of this plugin, by its number; nullopt: none that this device could send to.
     std::function<std::optional<uint16_t>(uint32_t port)> ethdev_of;

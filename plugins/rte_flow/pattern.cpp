@@ -110,8 +110,7 @@ Result<void> Pattern::SayIpv6Frag(const Match& match) {
   const Fragments takes = FragmentsOf(match, Field::ipv6_frag);
   if (takes.no && takes.first && takes.later) return {};
   exact_ = false;  // what is behind other extension headers, and fragments that are the whole packet
-  if (takes.no && match.Has(Field::ipv6_proto)) return {};
-  if (takes.no && !takes.first && !takes.later) {
+  if (takes.no) {
     Storage& storage = Use(Layer::ipv6);
     rte_flow_item_ipv6 has{};
     has.has_frag_ext = 1;

@@ -54,6 +54,7 @@ Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string
   then([&] { return Choice(options, "upcall_match", {"no", "yes"}, to.upcall_match); });
   then([&] { return Choice(options, "offload", {"full", "partial", "none"}, to.offload); });
   then([&] { return Choice(options, "rss", {"auto", "yes", "no"}, to.rss); });
+  then([&] { return Choice(options, "uncounted", {"no", "yes"}, to.uncounted); });
   then([&] {
     return Choice(options, "port_item", {"none", "port_representor", "represented_port", "port_id"}, to.port_item);
   });

@@ -28,7 +28,8 @@ struct PortSettings {
   // How much is asked of the device.
   enum class Offload : uint8_t { kFull, kPartial, kNone } offload = Offload::kFull;
   enum class Rss : uint8_t { kByDriver, kYes, kNo } rss = Rss::kByDriver;
-  PortItem port_item = PortItem::kNone;
+  bool uncounted = false;  // the device may drop what it does not count
+  PortItem port_item = PortItem::kRepresentedPort;
   // Frames with VLAN tags can come in. The operator's word, for devices that cannot tell tagged frames from others.
   bool tagged = true;
 

@@ -70,6 +70,7 @@ void Ports::Open(const std::string& name, Slot& slot) {
     Offloader::Settings offload;
     offload.ethdev = id;
     offload.port_item = settings->port_item;
+    offload.uncounted = settings->uncounted;
     offload.queues = port->device->queues();
     offload.full = settings->offload == PortSettings::Offload::kFull;
     offload.tag_type = quirks.tag_type;

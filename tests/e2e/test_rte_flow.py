@@ -57,8 +57,8 @@ class Device(RteFlow):
 
     def test_a_learning_switch_works_on_it(self):
         self.start_switch()
-        self.assertPings(self.one, self.two)
-        self.assertPings(self.one, self.two, family=6)
+        self.assertPings(self.one, self.two, interval=0.5)
+        self.assertPings(self.one, self.two, family=6, interval=0.5)
         flows = [flow for flow in self.lab.query("flow", "dump") if "0x0800" in flow["match"]]
         self.assertEqual(len(flows), 2)
         for flow in flows:

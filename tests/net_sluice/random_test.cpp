@@ -116,8 +116,8 @@ void Networks(const Match& match, Layer3 l3, RuleSpec& spec) {
   } else if (l3 == Layer3::kArp) {
     Both<rte_flow_item_arp_eth_ipv4> arp;
     arp.Set(match, Field::arp_op, 6);
-    arp.Set(match, Field::arp_sip, 14);
-    arp.Set(match, Field::arp_tip, 24);
+    arp.Set(match, Field::arp_sip, offsetof(rte_flow_item_arp_eth_ipv4, spa));
+    arp.Set(match, Field::arp_tip, offsetof(rte_flow_item_arp_eth_ipv4, tpa));
     spec.Item(RTE_FLOW_ITEM_TYPE_ARP_ETH_IPV4, arp.spec, arp.mask);
   }
 }

@@ -201,11 +201,11 @@ TEST(Device, TakesWhatItsProfileHas) {
            Case{"full", "full", "full", "full"},
            Case{"mark-count", "mark, count", "mark, count", "full"},
            Case{"mark-needs-queue", "mark, count, queue", "mark, count, queue", "full"},
-           Case{"no-count", "mark, queue, not counted", "mark, queue, not counted", "full, not counted"},
+           Case{"no-count", "mark, queue, not counted", "mark, queue, not counted", "mark, queue, not counted"},
            Case{"drop-only", "device_refused", "device_refused", "full"},
-           Case{"i40e", "mark, queue, not counted", "mark, queue, not counted", "full, not counted"},
+           Case{"i40e", "mark, queue, not counted", "mark, queue, not counted", "mark, queue, not counted"},
            Case{"mlx5", "full", "full", "full"},
-           Case{"net_tap", "device_refused", "device_refused", "full, not counted"},
+           Case{"net_tap", "device_refused", "device_refused", "device_refused"},
        }) {
     for (const uint16_t queues : {1, 2}) {
       Offloader::Settings settings;

@@ -77,7 +77,7 @@ TEST(Items, OfIpv6ShareItsFirstWord) {
 TEST(Items, OfFragments) {
   EXPECT_EQ(Items("eth_type(0x0800),ipv4(frag=no)"), "eth 12:08 13:00 / ipv4 6:00/3f 7:00");
   EXPECT_EQ(Items("eth_type(0x0800),ipv4(frag=first)"), "eth 12:08 13:00 / ipv4 6:20/3f 7:00");
-  EXPECT_EQ(Items("eth_type(0x86dd),ipv6(proto=6,frag=no)"), "eth 12:86 13:dd / ipv6 6:06");
+  EXPECT_EQ(Items("eth_type(0x86dd),ipv6(proto=6,frag=no)"), "eth 12:86 13:dd / ipv6 6:06 40:00/04");
   EXPECT_EQ(Items("eth_type(0x86dd),ipv6(proto=6,frag=first)"),
             "eth 12:86 13:dd / ipv6 6:2c / ipv6_frag_ext 0:06 2:00 3:01/f9");
   // Bit fields come after the header; the fragment's is the third.

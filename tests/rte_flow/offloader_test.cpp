@@ -56,12 +56,15 @@ TEST(Order, OfSeveralOutputsHasOneWithoutSample) {
 }
 
 TEST(Order, OfDropEndsWithOneThatIsNotCounted) {
-  Rig rig(Can({"drop"}));
+  Offloader::Settings settings = Settings();
+  Rig counted(Can({"drop"}), settings);
+  EXPECT_TRUE(counted.Extent(kIpv4, "drop").starts_with("device_refused: ")) << "it would look idle";
+  settings.uncounted = true;
+  Rig rig(Can({"drop"}), settings);
   EXPECT_EQ(rig.Extent(kIpv4, "drop"), "full, not counted");
-  EXPECT_EQ(rig.device.Asked(),
-            (Lines{"transfer: count, drop", "ingress: count, drop", "ingress: mark 7, count",
-                   "ingress: mark 7, count, queue 0", "ingress: queue 0, mark 7, count", "ingress: mark 7, queue 0",
-                   "ingress: queue 0, mark 7", "transfer: drop"}));
+  EXPECT_EQ(rig.device.Asked(), (Lines{"transfer: count, drop", "ingress: count, drop", "ingress: mark 7, count",
+                                       "ingress: mark 7, count, queue 0", "ingress: queue 0, mark 7, count",
+                                       "ingress: mark 7, queue 0", "ingress: queue 0, mark 7", "transfer: drop"}));
   EXPECT_EQ(rig.Extent(kIpv4, "drop"), "full, not counted");
   EXPECT_EQ(rig.device.Asked(), Lines{"transfer: drop"}) << "the ways before it are known not to work";
 }
@@ -84,7 +87,7 @@ TEST(Order, GoesPastWhatIsNotSupported) {
            Case{"mark-count", Can({"mark", "count"}), "mark, count", "mark, count"},
            Case{"mark-needs-queue", needs_queue, "mark, count, queue", "full"},
            Case{"no-count", Can({"mark", "queue", "drop", "represented_port"}), "mark, queue", "mark, queue"},
-           Case{"drop-only", Can({"drop"}), "device_refused", "full, not counted"},
+           Case{"drop-only", Can({"drop"}), "device_refused", "device_refused"},
            Case{"none", Can({}), "device_refused", "device_refused"},
        }) {
     Rig rig(each.abilities);

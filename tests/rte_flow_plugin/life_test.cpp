@@ -109,6 +109,19 @@ TEST_F(NicLife, OptionsLimitWhatTheDeviceIsAskedFor) {
   EXPECT_EQ(Out(none, 1), Ports{2});
 }
 
+TEST_F(NicLife, ADropThatTheDeviceDoesNotCountIsToBeAskedFor) {
+  NicRig& counted = Open("profile=net_tap");
+  EXPECT_EQ(Where(counted.Put(1, To(1, 1), "drop")), "software device_refused");
+  EXPECT_EQ(counted.Send(1, Frame(1)).counted.at(1).packets(), 1U);
+  rigs_.clear();
+  NicRig& dropped = Open("profile=net_tap", {{"uncounted", "yes"}});
+  const auto answer = dropped.Put(1, To(1, 1), "drop");
+  EXPECT_EQ(Where(answer), "installed");
+  EXPECT_EQ(VerdictOf(answer).detail(), "the device does not count it");
+  EXPECT_TRUE(dropped.Send(1, Frame(1)).counted.empty());
+  EXPECT_EQ(dropped.DeviceCounter(1, "rx_dropped"), 1U);
+}
+
 TEST_F(NicLife, WhatCannotBeDoneIsRefusedByName) {
   NicRig& rig = Open("profile=full");
   const auto refused = [&](const std::string& match, const std::string& actions) {

@@ -73,6 +73,7 @@ class NetTap(unittest.TestCase):
         """Its name; the interface has the same. Goes with its flows when the case ends."""
         name = name or f"tap{next(_taps)}"
         options["devargs"] = f"net_tap_{name},iface={name}"
+        options["uncounted"] = "yes"  # all that the driver can do for a flow
         self.client.call("port_add", name=name, plugin="rte_flow", options=options)
         self.addCleanup(self.remove_port, name)
         wait_until(lambda: self.port(name)["state"] == "up", f"port {name} to be up")
