@@ -50,7 +50,7 @@ class Key {
   [[nodiscard]] uint8_t* at(size_t place) { return bytes() + place; }
   [[nodiscard]] const uint8_t* at(size_t place) const { return bytes() + place; }
   [[nodiscard]] uint64_t word(size_t n) const { return words_[n]; }
-  auto operator<=>(const Key&) const = default;
+  bool operator<(const Key& other) const { return words_ < other.words_; }
 
  private:
   [[nodiscard]] uint8_t* bytes() { return reinterpret_cast<uint8_t*>(words_.data()); }
