@@ -6,6 +6,7 @@
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -37,11 +38,11 @@ class LookupCache {
     const uint64_t hash = mask_->Apply(key, words);
     uint64_t* entry = entries_.data() + hash % kEntries * stride_;
     if (entry[0] == generation_ && SameWords(entry + kHeader, words.data(), mask_->size())) {
-      return reinterpret_cast<void*>(entry[1]);
+      return std::bit_cast<void*>(entry[1]);
     }
     void* value = search();
     entry[0] = generation_;
-    entry[1] = reinterpret_cast<uint64_t>(value);
+    entry[1] = std::bit_cast<uint64_t>(value);
     std::copy_n(words.data(), mask_->size(), entry + kHeader);
     return value;
   }
