@@ -20,9 +20,9 @@
 #include <unordered_map>
 #include <vector>
 
-#include "datapath.h"
+#include "loop/datapath.h"
 #include "marks.h"
-#include "offloader.h"
+#include "offload/offloader.h"
 #include "ports.h"
 #include "precedence.h"
 #include "sluice/sluice.pb.h"

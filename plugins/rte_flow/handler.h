@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
-#include "datapath.h"
 #include "flow_store.h"
+#include "loop/datapath.h"
 #include "ports.h"
 #include "sluice/plugin_session.h"
 

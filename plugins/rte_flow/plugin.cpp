@@ -10,11 +10,11 @@
 #include <utility>
 
 #include "eal.h"
-#include "full_plan.h"
 #include "handler.h"
 #include "interface/define_plugin.h"
 #include "interface/options.h"
-#include "pattern.h"
+#include "offload/full_plan.h"
+#include "offload/pattern.h"
 #include "sluice/plugin_session.h"
 #include "soft/execute.h"
 

@@ -6,8 +6,8 @@
 #include <map>
 #include <string>
 
-#include "datapath.h"
-#include "offloader.h"
+#include "loop/datapath.h"
+#include "offload/offloader.h"
 #include "sluice/error.h"
 
 namespace sluice::rteflow {

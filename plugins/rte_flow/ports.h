@@ -8,14 +8,14 @@
 #include <optional>
 #include <string>
 
-#include "datapath.h"
 #include "eth_device.h"
-#include "flow_api.h"
-#include "offloader.h"
+#include "loop/datapath.h"
+#include "offload/flow_api.h"
+#include "offload/offloader.h"
 #include "port_settings.h"
-#include "readback_tap.h"
 #include "sluice/flow_text.h"
 #include "sluice/sluice.pb.h"
+#include "tap/readback_tap.h"
 
 namespace sluice::rteflow {
 

@@ -16,7 +16,7 @@
 #include <map>
 #include <vector>
 
-#include "datapath.h"
+#include "loop/datapath.h"
 
 namespace sluice::rteflow {
 

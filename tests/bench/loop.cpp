@@ -25,7 +25,7 @@
 #include "bench/bench_flows.h"
 #include "bench/benches.h"
 #include "bench/samples.h"
-#include "rte_flow/datapath.h"
+#include "loop/datapath.h"
 
 namespace sluice::bench {
 namespace {

@@ -16,7 +16,7 @@
 #include "bench/samples.h"
 #include "eal.h"
 #include "eth_device.h"
-#include "pattern.h"
+#include "offload/pattern.h"
 #include "sluice/endpoints.h"
 #include "sluice/publisher.h"
 #include "support/daemon.h"

@@ -3,13 +3,13 @@
 #include <string>
 #include <vector>
 
-#include "action_plan.h"
-#include "mark_table.h"
+#include "loop/action_plan.h"
+#include "loop/mark_table.h"
+#include "loop/tcp_flags.h"
+#include "loop/token_bucket.h"
 #include "reference/rng.h"
 #include "rig.h"
 #include "soft/packet.h"
-#include "tcp_flags.h"
-#include "token_bucket.h"
 
 namespace sluice::rteflow {
 namespace {

@@ -16,7 +16,7 @@
 #include <string>
 #include <vector>
 
-#include "datapath.h"
+#include "loop/datapath.h"
 #include "reference/packet.h"
 #include "sluice/flow_text.h"
 

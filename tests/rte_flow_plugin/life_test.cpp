@@ -2,6 +2,7 @@
 // The plugin on net_sluice through what happens to it: every way of having a flow, faults, ports that go and come.
 #include <gtest/gtest.h>
 
+#include <chrono>
 #include <deque>
 
 #include "nic_rig.h"
@@ -241,6 +242,36 @@ TEST_F(NicLife, PortsGoAndComeWithTheirRules) {
     EXPECT_EQ(Rules(rig), 2U + 4U);
     rig.DeletePort(2);
   }
+}
+
+TEST_F(NicLife, ALinkThatGoesAndComesIsTold) {
+  NicRig& rig = Open("profile=full");
+  const auto link_of = [&](const std::string& state) {
+    const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(10);
+    while (std::chrono::steady_clock::now() < end) {
+      const v1::FromPlugin told = rig.Tick();
+      for (const auto& port : told.ports()) {
+        if (port.name() == "p1" && port.info().contains("link") && port.info().at("link").starts_with(state))
+          return true;
+      }
+    }
+    return false;
+  };
+  rig.WriteFaults("link=down\n");
+  EXPECT_TRUE(link_of("down"));
+  rig.WriteFaults("");
+  EXPECT_TRUE(link_of("up"));
+}
+
+TEST_F(NicLife, WhatIsBeyondTheDeviceIsCountedAllTheSame) {
+  NicRig& rig = Open("profile=full");
+  rig.WriteFaults("query=fail\n");
+  EXPECT_EQ(Where(rig.Put(1, To(1, 1), "2")), "installed");
+  EXPECT_EQ(Where(rig.Put(2, To(1, 2), "trunc(20),2")), "installed partial");
+  EXPECT_FALSE(rig.Send(1, Frame(1)).counted.contains(1));
+  EXPECT_EQ(rig.Send(1, Frame(2)).counted.at(2).packets(), 1U);
+  rig.WriteFaults("");
+  EXPECT_EQ(rig.Send(1, Frame(1)).counted.at(1).packets(), 2U);  // none was lost
 }
 
 TEST_F(NicLife, SeventyThousandFlowsHaveMarksOfTheirOwn) {

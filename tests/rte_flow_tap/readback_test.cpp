@@ -3,8 +3,8 @@
 #include <gtest/gtest.h>
 
 #include "filter_message.h"
-#include "readback_tap.h"
 #include "sluice/flow_text.h"
+#include "tap/readback_tap.h"
 
 namespace sluice::rteflow {
 namespace {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-#include "tc_filter.h"
+#include "tap/tc_filter.h"
 
 #include <gtest/gtest.h>
 

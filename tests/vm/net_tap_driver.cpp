@@ -18,11 +18,11 @@
 
 #include "eal.h"
 #include "eth_device.h"
-#include "flow_api.h"
-#include "readback_tap.h"
+#include "offload/flow_api.h"
 #include "reference/packet.h"
 #include "sluice/flow_text.h"
 #include "sluice/unique_fd.h"
+#include "tap/readback_tap.h"
 
 namespace sluice::rteflow {
 namespace {

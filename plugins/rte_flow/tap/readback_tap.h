@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Sees by the kernel's word whether net_tap has made the rule that it was asked for. Its rules are TC filters on the
-// tap interface, and some of those that it makes take other packets than the rule says (net_tap.md).
+// tap interface, and some of those that it makes take other packets than the rule says (README.md).
 //
 // Not the driver's handle, which is opaque, says which filter is the new one, but the kernel's own notification
 // (rtnetlink, RTNLGRP_TC), which is there before the driver has its answer. So it takes no dump, however many rules.
