@@ -5,12 +5,12 @@
 #include <gtest/gtest.h>
 
 #include "flow/random_flow.h"
+#include "offload/attempts.h"
+#include "offload/full_plan.h"
+#include "offload/pattern.h"
+#include "offload/rule_actions.h"
 #include "reference/datapath.h"
 #include "reference/packet.h"
-#include "rte_flow/attempts.h"
-#include "rte_flow/full_plan.h"
-#include "rte_flow/pattern.h"
-#include "rte_flow/rule_actions.h"
 #include "rule_reader.h"
 #include "sluice/flow_text.h"
 

@@ -9,9 +9,9 @@
 
 #include "flow/random_flow.h"
 #include "net_sluice/rig.h"
+#include "offload/offloader.h"
 #include "reference/actions.h"
 #include "reference/datapath.h"
-#include "rte_flow/offloader.h"
 #include "sluice/flow_text.h"
 
 namespace sluice::rteflow {

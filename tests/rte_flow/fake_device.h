@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "rte_flow/flow_api.h"
+#include "offload/flow_api.h"
 
 namespace sluice::rteflow {
 

@@ -6,7 +6,7 @@
 #include <tuple>
 
 #include "frame_items.h"
-#include "rte_flow/pattern.h"
+#include "offload/pattern.h"
 #include "sluice/flow_text.h"
 
 namespace sluice::rteflow {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "fake_device.h"
-#include "rte_flow/offloader.h"
+#include "offload/offloader.h"
 #include "sluice/flow_text.h"
 
 namespace sluice::rteflow {

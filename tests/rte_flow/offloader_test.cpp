@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order in which ways are tried, what is remembered of it, and what becomes of errors.
-#include "rte_flow/offloader.h"
+#include "offload/offloader.h"
 
 #include <gtest/gtest.h>
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Random flows over random frames: what the pattern takes against what the flow matches.
-#include "rte_flow/pattern.h"
+#include "offload/pattern.h"
 
 #include <gtest/gtest.h>
 
