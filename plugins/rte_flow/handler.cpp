@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handler.h"
 
+#include <chrono>
 #include <utility>
 
 #include "sluice/flow_text.h"
@@ -13,7 +14,11 @@ namespace {
 
 constexpr size_t kMostUpcalls = 256;      // in one message
 constexpr size_t kMostStatistics = 4096;  // read for one message
-constexpr uint32_t kOpenMs = 10'000;      // a driver may take its time to probe and start a device
+using Clock = std::chrono::steady_clock;
+
+constexpr auto kTellBusy = std::chrono::milliseconds(200);
+constexpr uint32_t kBusyMs = 5'000;
+constexpr uint32_t kOpenMs = 10'000;  // a driver may take its time to probe and start a device
 
 }  // namespace
 
@@ -41,7 +46,14 @@ Handler::~Handler() {
 }
 
 void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
-  for (const auto& change : batch.changes()) OnChange(change, reply);
+  auto told = Clock::now();
+  for (const auto& change : batch.changes()) {
+    OnChange(change, reply);
+    // A device may take its time for each rule.
+    if (Clock::now() - told < kTellBusy) continue;
+    busy_(kBusyMs);
+    told = Clock::now();
+  }
   if (batch.synced()) {
     flows_.WithdrawStale();
     ports_.DeleteStale();

@@ -244,6 +244,17 @@ TEST_F(NicLife, PortsGoAndComeWithTheirRules) {
   }
 }
 
+// The core takes a plugin that says nothing for long for one that hangs.
+TEST_F(NicLife, ASlowDeviceIsNoReasonToBeTakenForOneThatHangs) {
+  NicRig& rig = Open("profile=full");
+  rig.WriteFaults("create_us=3000\n");
+  v1::ToPlugin batch;
+  for (unsigned n = 0; n < 250; ++n) rig.AddPut(batch, n + 1, *ParseMatch(To(1, n)), *ParseActions("2"), 0);
+  const unsigned before = rig.busy();
+  EXPECT_EQ(rig.Tell(batch).verdicts_size(), 250);
+  EXPECT_GE(rig.busy(), before + 3);
+}
+
 TEST_F(NicLife, ALinkThatGoesAndComesIsTold) {
   NicRig& rig = Open("profile=full");
   const auto link_of = [&](const std::string& state) {

@@ -100,7 +100,7 @@ NicRig::NicRig(const std::string& devargs, const std::map<std::string, std::stri
   parts.log = [](int, const std::string& line) { std::fprintf(stderr, "%s\n", line.c_str()); };
   handler_ = std::make_unique<Handler>(std::move(parts));
   handler_->SetWake([this] { woken_ = true; });
-  handler_->SetBusy([](uint32_t) {});
+  handler_->SetBusy([this](uint32_t) { ++busy_; });
   for (uint32_t port = 1; port <= kPorts; ++port) {
     const std::string wire = name_ + "w" + std::to_string(port);
     far_[port - 1].device = OpenFar("net_sluice_far" + std::to_string(port) + ",ring=" + wire);

@@ -59,6 +59,8 @@ class NicRig {
   [[nodiscard]] Handler& handler() { return *handler_; }
   [[nodiscard]] Datapath& datapath() { return *datapath_; }
   void WriteFaults(const std::string& lines);
+  // How often the handler has said that it needs time.
+  [[nodiscard]] unsigned busy() const { return busy_; }
 
  private:
   struct FarEnd {
@@ -74,6 +76,7 @@ class NicRig {
   Datapath* datapath_ = nullptr;
   std::unique_ptr<Handler> handler_;
   uint64_t seq_ = 0;
+  unsigned busy_ = 0;
   std::atomic<bool> woken_ = false;
 };
 
