@@ -127,6 +127,7 @@ Result<void> StartEal(const std::vector<std::string>& arguments, Log log) {
     std::vector<std::string> words = {"sluice"};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
+    argv.reserve(words.size() + 1);
     for (auto& word : words) argv.push_back(word.data());
     argv.push_back(nullptr);
     const int parsed = rte_eal_init(static_cast<int>(words.size()), argv.data());

@@ -174,8 +174,8 @@ TEST(Check, TakesWhatIsListed) {
   const auto is_listed = [&](const std::string& name) {
     return std::find(listed.begin(), listed.end(), name) != listed.end();
   };
-  for (const char* text : {"1", "flood", "push_vlan(vid=1)", "pop_vlan", "dec_ttl", "upcall", "trunc(20)", "recirc(0x1)",
-                           "ct", "ct_clear", "tnl_pop(1)"}) {
+  for (const char* text : {"1", "flood", "push_vlan(vid=1)", "pop_vlan", "dec_ttl", "upcall", "trunc(20)",
+                           "recirc(0x1)", "ct", "ct_clear", "tnl_pop(1)"}) {
     const auto actions = ParseActions(text);
     ASSERT_TRUE(actions) << text << ": " << actions.error().detail;
     EXPECT_EQ(static_cast<bool>(Check(*actions)), is_listed(ActionName(actions->front()))) << text;
