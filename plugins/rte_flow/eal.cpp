@@ -39,6 +39,10 @@ class LogStream {
     if (file_ != nullptr) setvbuf(file_, nullptr, _IOLBF, 0);
   }
   [[nodiscard]] FILE* file() const { return file_; }
+  void Silence() {
+    const std::lock_guard lock(mutex_);
+    log_ = nullptr;
+  }
   std::string Last() {
     const std::lock_guard lock(mutex_);
     std::string all;
@@ -60,16 +64,20 @@ class LogStream {
       if (line.empty()) continue;
       last_.push_back(line);
       if (last_.size() > kRememberedLines) last_.pop_front();
-      log_(rte_log_cur_msg_loglevel() <= static_cast<int>(RTE_LOG_ERR) ? SLUICE_LOG_WARN : SLUICE_LOG_INFO, line);
+      if (log_)
+        log_(rte_log_cur_msg_loglevel() <= static_cast<int>(RTE_LOG_ERR) ? SLUICE_LOG_WARN : SLUICE_LOG_INFO, line);
     }
   }
 
-  const Log log_;
+  Log log_;
   FILE* file_ = nullptr;
   std::mutex mutex_;
   std::string pending_;
   std::deque<std::string> last_;
 };
+
+// DPDK's for good once it has started.
+LogStream* stream = nullptr;
 
 bool HasFreeHugePages() {
   std::error_code failed;
@@ -115,7 +123,7 @@ std::vector<std::string> EalArguments(const std::string& given) {
 Result<void> StartEal(const std::vector<std::string>& arguments, Log log) {
   static std::atomic<bool> started = false;
   if (started.exchange(true)) return Error{"eal_started", "DPDK can be started once in a process"};
-  auto* stream = new LogStream(std::move(log));  // NOLINT(cppcoreguidelines-owning-memory): DPDK's for good
+  stream = new LogStream(std::move(log));  // NOLINT(cppcoreguidelines-owning-memory)
   if (stream->file() != nullptr) rte_openlog_stream(stream->file());
   std::promise<int> answer;
   auto failed_with = answer.get_future();
@@ -147,6 +155,10 @@ Result<void> StartEal(const std::vector<std::string>& arguments, Log log) {
   }
   main.detach();
   return {};
+}
+
+void SilenceEal() {
+  if (stream != nullptr) stream->Silence();
 }
 
 Result<void> LoadDriver(const std::string& path) {

@@ -22,6 +22,9 @@ std::vector<std::string> EalArguments(const std::string& given);
 // "eal_started" at the second call, whatever became of the first.
 Result<void> StartEal(const std::vector<std::string>& arguments, Log log);
 
+// From here on nothing is logged: who logs is going.
+void SilenceEal();
+
 // Loads a driver's shared object for good. Errors: "no_driver".
 Result<void> LoadDriver(const std::string& path);
 

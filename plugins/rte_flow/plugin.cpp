@@ -26,6 +26,14 @@ constexpr const char* kSoftwareNic = "/../pmd/librte_net_sluice.so";  // from th
 
 class RteFlowPlugin {
  public:
+  ~RteFlowPlugin() {
+    session_.reset();
+    handler_.reset();
+    SilenceEal();
+  }
+  RteFlowPlugin(const RteFlowPlugin&) = delete;
+  RteFlowPlugin& operator=(const RteFlowPlugin&) = delete;
+
   static Result<std::unique_ptr<RteFlowPlugin>> Start(const sluice_plugin_host& host) {
     const Log log = [call = host.log, arg = host.log_arg](int level, const std::string& line) {
       if (call != nullptr) call(arg, level, line.c_str());

@@ -643,7 +643,7 @@ TEST_F(CoreTest, ACrashedProcessIsStartedAgainAFewTimes) {
   launcher.last().events.ended("its process was killed by signal 11 (Segmentation fault)");
   EXPECT_EQ(Get(ufid).offload_size(), 1);
   EXPECT_EQ(launcher.launched.size(), launches);
-  Pass(600);
+  Pass(150);
   ASSERT_EQ(launcher.launched.size(), ++launches);
   launcher.last().events.started("1");
   SayHello("silent", launcher.last().token);
@@ -652,8 +652,8 @@ TEST_F(CoreTest, ACrashedProcessIsStartedAgainAFewTimes) {
     launcher.last().events.ended("again");
     Pass(60'000);
   }
-  EXPECT_EQ(launcher.launched.size(), launches + 4);
-  EXPECT_EQ(core->counters().Of("plugin_restarts"), 5U);
+  EXPECT_EQ(launcher.launched.size(), launches + 7);
+  EXPECT_EQ(core->counters().Of("plugin_restarts"), 8U);
 }
 
 TEST_F(CoreTest, AByeThatNobodyAskedForIsAFailure) {
