@@ -87,9 +87,10 @@ json Load(const std::string& path) {
   };
   Programs() = json::array();
   const std::unique_ptr<bpf_object, Close> object(bpf_object__open_file(path.c_str(), nullptr));
+  const btf* types = object ? bpf_object__btf(object.get()) : nullptr;
   if (!object) {
     add(false, "libbpf cannot read it");
-  } else if (btf__find_by_name_kind(bpf_object__btf(object.get()), ".sluice_meta", BTF_KIND_DATASEC) > 0) {
+  } else if (types != nullptr && btf__find_by_name_kind(types, ".sluice_meta", BTF_KIND_DATASEC) > 0) {
     for (const bool frags : {false, true}) add(frags, LoadAsPlugin(path, frags));
   } else {
     add(false, LoadAsIs(object.get()));
