@@ -105,9 +105,9 @@ static __always_inline __u32 parse_ipv4(void* nh, void* end, __u64* key, __u64 w
 #define SLUICE_EXTENSIONS_ROUTED (1U << 31) /* a routing header has segments left: dst is not the final destination */
 
 /* Walks the extension headers at `offset` of the frame, the first of them being `proto`. Returns what comes then, or 0
- * if the frame ends before. A function of its own: it is rare, and the verifier need not do it once for each number of
- * VLAN tags. */
-static __noinline __u32 skip_extensions(struct xdp_md* ctx, __u32 offset, __u32 proto) {
+ * if the frame ends before. Global: it is rare, and the verifier does it once, for any arguments, instead of once for
+ * each way that leads here. */
+__noinline __u32 skip_extensions(struct xdp_md* ctx, __u32 offset, __u32 proto) {
   void* end = (void*)(long)ctx->data_end;
   void* at = (void*)(long)ctx->data + (offset & 0xff);
   __u32 flags = FRAG_NONE << 24;
