@@ -128,7 +128,7 @@ class Builder {
     Append(pseudo, fields_.Value(Field::ipv6_dst));
     Bytes body;
     if (frag != 0) {
-      Add(body, proto, 1);
+      Add(body, frag == kLater ? uint64_t{IPPROTO_NONE} : proto, 1);  // of a later one nobody reads it
       Add(body, 0, 1);
       Add(body, frag == kFirst ? 1 : kFragmentUnits << 3, 2);
       Add(body, 0, 4);

@@ -17,6 +17,7 @@ namespace {
 
 constexpr uint64_t kExperimentType = 0x88b5;
 constexpr uint64_t kExperimentProto = 253;
+constexpr uint64_t kLaterFragment = 2;
 
 bool IsTag(uint64_t type) { return type == ETH_P_8021Q || type == ETH_P_8021AD; }
 
@@ -31,7 +32,7 @@ std::string FieldName(Field field) {
 Error BadPacket(std::string_view text, std::string_view word, std::string detail) {
   const std::string group(word.substr(0, word.find_first_of("( ")));
   size_t at = text.find(group + '(');
-  if (at == std::string_view::npos) at = 0;
+  if (at == std::string_view::npos || word.empty()) at = 0;
   const std::string_view before = text.substr(0, at);
   const auto line = static_cast<uint32_t>(1 + std::ranges::count(before, '\n'));
   const size_t line_start = before.rfind('\n') + 1;  // npos + 1 is 0
@@ -104,7 +105,9 @@ void Complete(Match& match) {
   const uint64_t said = SaidProto(match);
   const uint64_t proto = said != 0 ? said : kExperimentProto;
   if (match.ValueOf(inner) == ETH_P_IP) Default(match, Field::ipv4_proto, proto);
-  if (match.ValueOf(inner) == ETH_P_IPV6) Default(match, Field::ipv6_proto, proto);
+  // The header that says so is the last which a later fragment has.
+  const bool later = match.ValueOf(Field::ipv6_frag) == kLaterFragment;
+  if (match.ValueOf(inner) == ETH_P_IPV6) Default(match, Field::ipv6_proto, later ? uint64_t{IPPROTO_FRAGMENT} : proto);
 }
 
 // That the frame says what was asked for: there are values that no packet has.

@@ -47,10 +47,10 @@ class Trace(DaemonTest):
     def test_fields(self):
         ufid = self.add("in_port(p0),eth_type(0x0800),ipv4(dst=10.0.0.0/24), actions:p1", "--priority", "3")
         text = self.run_ctl("trace", FIELDS).stdout
-        self.assertRegex(text, r"^packet 1: 60 bytes in by p0 \(test\)\n  pass 1: in_port\(p0\),eth\(")
+        self.assertRegex(text, r"^packet 1: 60 bytes in by p0 \(ctl_test_plugin\)\n  pass 1: in_port\(p0\),eth\(")
         self.assertIn("\n    mask: in_port,eth_type,ipv4(dst/255.255.255.0)\n", text)
         self.assertIn(f"\n    flow: ufid:{ufid},in_port(p0),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0), "
-                      "priority:3, actions:p1\n    in:   test: installed\n    1. p1\n       out by p1, 60 bytes: 0000", text)
+                      "priority:3, actions:p1\n    in:   ctl_test_plugin: installed\n    1. p1\n       out by p1, 60 bytes: 0000", text)
         self.assertTrue(text.endswith("\n  end: the actions are done\n"))
         trace, = self.trace(FIELDS)
         self.assertEqual(list(trace), ["packet", "in_port", "plugin", "length", "frame", "malformed", "passes",
@@ -73,7 +73,7 @@ class Trace(DaemonTest):
 
     def test_a_refused_flow_takes_nothing_and_is_told(self):
         self.add("in_port(p0), actions:ct(commit),p1")
-        self.assertIn("would have matched, but is not in the datapath: test: refused, unsupported_action: the test "
+        self.assertIn("would have matched, but is not in the datapath: ctl_test_plugin: refused, unsupported_action: the test "
                       "plugin cannot do", self.run_ctl("trace", FIELDS).stdout)
         trace, = self.trace(FIELDS)
         self.assertEqual(trace["end"]["reason"], "miss")
@@ -105,7 +105,7 @@ class Trace(DaemonTest):
         self.assertIn(f"now 46 bytes: {tagged}",
                       self.run_ctl("trace", "--bytes", "--in-port", "p0", "--hex", FRAME.hex()).stdout)
         long = (FRAME + bytes(100)).hex()
-        self.assertIn("(86 more: --bytes)", self.run_ctl("trace", "--in-port", "p0", "--hex", long).stdout)
+        self.assertIn("(82 more: --bytes)", self.run_ctl("trace", "--in-port", "p0", "--hex", long).stdout)
 
     def test_a_file(self):
         self.add("in_port(p0),eth_type(0x0800), actions:p1")
@@ -116,7 +116,7 @@ class Trace(DaemonTest):
         self.assertEqual([trace["end"]["reason"] for trace in traces], ["done", "malformed", "malformed"])
         self.assertEqual([trace["malformed"] for trace in traces], ["", "layer 4", "IPv4"])
         text = self.run_ctl("trace", "--in-port", "p0", "--pcap", path).stdout
-        self.assertRegex(text, r"\n\npacket 2: 1514 bytes in by p0 \(test\)\n  only 40 bytes of it were captured")
+        self.assertRegex(text, r"\n\npacket 2: 1514 bytes in by p0 \(ctl_test_plugin\)\n  only 40 bytes of it were captured")
         with open(path, "rb") as packets:
             done = self.run_ctl("--json", "trace", "--in-port", "p0", "--pcap", "-", stdin=packets)
         self.assertEqual(len(done.stdout.splitlines()), 3)

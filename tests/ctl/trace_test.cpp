@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "packet_fields.h"
+#include "reference/packet.h"
 #include "trace_print.h"
 #include "trace_rig.h"
 
@@ -255,7 +256,9 @@ TEST_F(TraceTest, MissPolicyIsThePluginsWordThenTheOptions) {
 
 TEST_F(TraceTest, AsText) {
   rig_.Put(1, kToNet, "set(udp(dst=54)),p2", 7);
-  EXPECT_EQ(Text(), R"(packet 1: 60 bytes in by p1 (xdp)
+  const std::string text = Text();
+  const std::string out = reference::Hex(FrameOf("ipv4(src=10.0.0.1,dst=10.0.0.2),udp(src=1000,dst=54)"));
+  EXPECT_EQ(text, R"(packet 1: 60 bytes in by p1 (xdp)
   pass 1: in_port(p1),eth(src=00:00:00:00:00:00,dst=00:00:00:00:00:00),eth_type(0x0800),ipv4(src=10.0.0.1,dst=10.0.0.2,proto=17,tos=0,ttl=64,frag=no),udp(src=1000,dst=53)
     mask: in_port,eth_type,ipv4(dst/255.255.255.0)
     flow: ufid:00000000-0000-0000-0000-000000000001,in_port(p1),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0), priority:7, actions:set(udp(dst=54)),p2
@@ -263,10 +266,8 @@ TEST_F(TraceTest, AsText) {
     1. set(udp(dst=54))
        udp(dst=54), was udp(dst=53)
     2. p2
-       out by p2, 60 bytes: 00000000000000000000000008004500002e0000000040116 6bd0a0000010a00000203e800)"
-                    R"(36001ae7bd000000000000000000000000000000000000
-  end: the actions are done
-)");
+       out by p2, 60 bytes: )" +
+                      out + "\n  end: the actions are done\n");
 }
 
 TEST_F(TraceTest, AsTextWithBytes) {

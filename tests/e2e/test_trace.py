@@ -102,15 +102,13 @@ class Generator:
         data = bytes(packet / Raw(self.rng.randbytes(self.rng.randrange(60))))
         if self.one_in(15):
             data = data[:self.rng.randrange(14, len(data) + 1)]
-        return data.ljust(14, b"\0")
+        return data.ljust(26, b"\0")  # the hosts' kernels drop tagged frames that end with the type
 
     def match(self, spec, port):
         groups = [f"in_port({port})"] if self.rng.randrange(4) else []
         if self.one_in(3):
             groups.append(f"eth(dst={spec['dst']})")
         types = {"arp": "0x0806", "ip4": "0x0800", "ip6": "0x86dd", "": "0x88b5"}[spec["l3"]]
-        if self.one_in(5):
-            return ",".join(groups)
         inner = [f"eth_type({types})", *self.inner(spec)]
         for i, (vid, _) in reversed(list(enumerate(spec["tags"]))):
             tpid = "0x88a8" if i == 0 and len(spec["tags"]) == 2 else "0x8100"
@@ -222,7 +220,8 @@ class TraceAndDatapath(SluiceTest):
         self.assertGreater(states["installed"], 5)
         self.assertGreater(states["software"], 1)
         self.assertGreater(states["refused"], 0)
-        self.assertGreater(self.ends["done"], 50)
+        self.assertGreater(self.ends["done"], 30)
+        self.assertGreater(self.ends["miss"], 0)
         self.check_counters(flows)
 
     ends, counted, left = collections.Counter(), collections.Counter(), 0
