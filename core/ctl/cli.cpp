@@ -149,6 +149,7 @@ int Run(int argc, char** argv) {
     AddFlowCommands(cli);
     AddMonitorCommand(cli);
     AddPacketCommands(cli);
+    AddTraceCommand(cli);
     return Parse(app, argc, argv, run);
   } catch (const std::exception& error) {
     std::cerr << "sluicectl: " << error.what() << '\n';

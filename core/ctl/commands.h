@@ -26,6 +26,7 @@ void AddPluginCommands(const Cli& cli);
 void AddFlowCommands(const Cli& cli);
 void AddMonitorCommand(const Cli& cli);
 void AddPacketCommands(const Cli& cli);
+void AddTraceCommand(const Cli& cli);
 
 // add, mod; declared by AddFlowCommands.
 void AddFlowPutCommands(CLI::App& flow, const Cli& cli);

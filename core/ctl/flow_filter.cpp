@@ -2,8 +2,9 @@
 #include "flow_filter.h"
 
 #include <bit>
-#include <map>
 #include <optional>
+
+#include "sluice/flow_text.h"
 
 namespace sluice::ctl {
 namespace {
@@ -69,40 +70,16 @@ bool Agree(const Match& one, const Match& other, Field field) {
 
 }  // namespace
 
-// Numbers the ports as the daemon does; names that it has no port for (of a flow whose port is gone) get numbers of
-// their own, so that equal names stay equal.
-class FlowFilter::Ports : public PortNames {
- public:
-  explicit Ports(const google::protobuf::RepeatedPtrField<v1::Port>& ports) {
-    for (const v1::Port& port : ports) numbers_[port.name()] = port.number();
-  }
-  [[nodiscard]] std::optional<uint32_t> Number(std::string_view name) const override {
-    const auto [entry, added] = numbers_.try_emplace(std::string(name), next_);
-    if (added) ++next_;
-    return entry->second;
-  }
-  [[nodiscard]] std::optional<std::string> Name(uint32_t /*number*/) const override { return std::nullopt; }
-
- private:
-  mutable std::map<std::string, uint32_t, std::less<>> numbers_;
-  mutable uint32_t next_ = 0x80000000;
-};
-
-FlowFilter::FlowFilter(Match match, std::unique_ptr<Ports> ports) : match_(match), ports_(std::move(ports)) {}
-FlowFilter::FlowFilter(FlowFilter&&) noexcept = default;
-FlowFilter& FlowFilter::operator=(FlowFilter&&) noexcept = default;
-FlowFilter::~FlowFilter() = default;
-
 Result<FlowFilter> FlowFilter::Parse(std::string_view expression,
                                      const google::protobuf::RepeatedPtrField<v1::Port>& ports) {
-  auto names = std::make_unique<Ports>(ports);
-  auto match = ParseMatchPart(expression, *names);
+  PortNumbers names(ports, PortNumbers::Unknown::kNumbered);
+  auto match = ParseMatchPart(expression, names);
   if (!match) return match.error();
   return FlowFilter(*match, std::move(names));
 }
 
 bool FlowFilter::Overlaps(std::string_view match_text) const {
-  const auto flow = ParseMatchPart(match_text, *ports_);
+  const auto flow = ParseMatchPart(match_text, ports_);
   if (!flow) return true;
   for (uint64_t left = match_.FieldBits(); left != 0; left &= left - 1) {
     const auto field = static_cast<Field>(std::countr_zero(left));

@@ -20,7 +20,7 @@ _sluicectl() {
         ((i++))
         ;;
       --timeout | --plugin | --option | --isolation | --orphan | --file | --ufid | --priority | --idle-timeout | --hard-timeout | \
-        --port | --filter | --in-port | --hex | --actions | --count) ((i++)) ;;
+        --port | --filter | --in-port | --hex | --actions | --count | --pcap) ((i++)) ;;
       -*) ;;
       *) [[ $path == *" "* ]] || path+=${path:+ }$word ;;
     esac
@@ -28,7 +28,7 @@ _sluicectl() {
 
   local choices=""
   case $previous in
-    --endpoint | --file)
+    --endpoint | --file | --pcap)
       mapfile -t COMPREPLY < <(compgen -f -- "$current")
       return
       ;;
@@ -41,7 +41,7 @@ _sluicectl() {
       ;;
     *)
       case $path in
-        "") choices="status port plugin flow monitor packet --json --endpoint --timeout --help --version" ;;
+        "") choices="status port plugin flow monitor packet trace --json --endpoint --timeout --help --version" ;;
         port) choices="add del list" ;;
         "port add"*)
           choices="--plugin --option"
@@ -68,6 +68,7 @@ _sluicectl() {
           ;;
         packet) choices="out" ;;
         "packet out"*) choices="--in-port --hex --actions" ;;
+        trace*) choices="--pcap --in-port --hex --bytes" ;;
       esac
       choices+=" --help --json"
       ;;

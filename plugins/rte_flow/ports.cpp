@@ -185,6 +185,7 @@ std::map<std::string, std::string> Ports::InfoOf(const Port& port) const {
   if (!port.interface.empty()) info["interface"] = port.interface;
   info["link"] = port.device->Link();
   info["queues"] = std::to_string(port.device->queues());
+  info["miss"] = port.settings.miss == MissPolicy::kDrop ? "drop" : "upcall";
   if (port.offloader != nullptr) info.merge(port.offloader->Learnt());
   return info;
 }

@@ -15,14 +15,15 @@ COMPLETION = os.path.join(ROOT, "etc", "completion", "sluicectl.bash")
 
 COMMANDS = ("status", "port", "port add", "port del", "port list", "plugin", "plugin load", "plugin unload",
             "plugin reload", "plugin list", "flow", "flow add", "flow mod", "flow del", "flow flush", "flow get",
-            "flow dump", "monitor", "packet", "packet out")
+            "flow dump", "monitor", "packet", "packet out", "trace")
 # A correct use of each command that asks the daemon.
 USES = (("status",), ("port", "add", "p0"), ("port", "del", "p0"), ("port", "list"), ("plugin", "load", "xdp"),
         ("plugin", "unload", "xdp"), ("plugin", "reload", "xdp"), ("plugin", "list"),
         ("flow", "add", "in_port(p0), actions:p1"), ("flow", "add", "--file", "/dev/null"),
         ("flow", "mod", "in_port(p0), actions:p1"), ("flow", "del", "in_port(p0)"), ("flow", "flush"),
         ("flow", "get", "6f0e8ac1-1d1c-4f0a-8b1e-0f3b6d3c9a01"), ("flow", "dump"), ("monitor",),
-        ("packet", "out", "--in-port", "p0", "--hex", "00"))
+        ("packet", "out", "--in-port", "p0", "--hex", "00"), ("trace", "in_port(p0)"),
+        ("trace", "--in-port", "p0", "--hex", "00"))
 
 
 class Help(CtlTest):
@@ -49,7 +50,7 @@ class WrongUsage(CtlTest):
         self.assertEqual(done.stdout, "")
 
     def test_commands(self):
-        self.assert_usage(r"sluicectl: a command is missing; there are: status, port, plugin, flow, monitor, packet")
+        self.assert_usage(r"sluicectl: a command is missing; there are: status, port, plugin, flow, monitor, packet, trace")
         self.assert_usage(r"there is no command 'bogus'; there are: status", "bogus")
         self.assert_usage(r"sluicectl flow: there is no command 'bogus'; there are: add, mod, del", "flow", "bogus")
         self.assert_usage(r"sluicectl flow: a command is missing", "flow")

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "commands.h"
+#include "daemon.h"
+#include "info_print.h"
+#include "packet_fields.h"
+#include "pcap_file.h"
+#include "port_numbers.h"
+#include "trace.h"
+#include "trace_print.h"
+
+namespace sluice::ctl {
+namespace {
+
+struct TraceArguments {
+  std::optional<std::string> fields;
+  std::optional<std::string> pcap;
+  std::vector<std::string> hex;
+  std::string in_port;
+  bool bytes = false;
+};
+
+// Packets one after the other, wherever they come from.
+using Packets = std::function<Result<std::optional<PcapFile::Packet>>()>;
+
+Packets One(std::vector<uint8_t> frame) {
+  return [next = std::optional(std::move(frame))]() mutable -> Result<std::optional<PcapFile::Packet>> {
+    if (!next) return std::optional<PcapFile::Packet>();
+    const size_t length = next->size();
+    return std::optional(PcapFile::Packet{*std::exchange(next, std::nullopt), length});
+  };
+}
+
+Result<Packets> FromHex(const std::vector<std::string>& words) {
+  std::string hex;
+  for (const std::string& word : words) hex += (hex.empty() ? "" : " ") + word;
+  const auto data = ParseHex(hex);
+  if (!data) return Error{kUsage, "--hex: " + Explain(data.error(), hex)};
+  return One({data->begin(), data->end()});
+}
+
+Result<Packets> FromFile(const std::string& path) {
+  auto file = PcapFile::Open(path);
+  if (!file) return file.error();
+  auto shared = std::make_shared<PcapFile>(std::move(*file));
+  auto first = shared->Next();
+  if (!first) return first.error();
+  if (!*first) return Error{kUsage, "--pcap " + path + ": there is no packet in it"};
+  return Packets(
+      [shared, next = std::optional(std::move(**first))]() mutable -> Result<std::optional<PcapFile::Packet>> {
+        if (next) return std::exchange(next, std::nullopt);
+        return shared->Next();
+      });
+}
+
+// Everything about the packets that can be known before the daemon is asked. Of fields there is nothing.
+Result<Packets> OpenPackets(const TraceArguments& arguments) {
+  const int ways = (arguments.fields ? 1 : 0) + (arguments.pcap ? 1 : 0) + (arguments.hex.empty() ? 0 : 1);
+  if (ways != 1) return Error{kUsage, "trace: give the packet as fields, or with --hex, or packets with --pcap"};
+  if (arguments.fields) return Packets();
+  if (arguments.in_port.empty()) return Error{kUsage, "trace: name the port that packets come in by: --in-port"};
+  return arguments.pcap ? FromFile(*arguments.pcap) : FromHex(arguments.hex);
+}
+
+Result<uint32_t> NumberOf(const std::string& port, const PortNames& names) {
+  if (const auto number = names.Number(port)) return *number;
+  return Error{"unknown_port", "there is no port " + port};
+}
+
+// Of both places where the port can be said.
+Result<uint32_t> InPort(const TraceArguments& arguments, std::optional<uint32_t> said, const PortNames& names) {
+  if (arguments.in_port.empty()) {
+    if (said) return *said;
+    return Error{kUsage, "trace: name the port that the packet comes in by: in_port(...) or --in-port"};
+  }
+  const auto number = NumberOf(arguments.in_port, names);
+  if (number && said && *said != *number) {
+    return Error{kUsage, "trace: in_port of the fields and --in-port are not the same port"};
+  }
+  return number;
+}
+
+Result<const v1::Port*> UsablePort(const v1::Status& status, uint32_t number) {
+  for (const v1::Port& port : status.ports()) {
+    if (port.number() != number) continue;
+    if (port.state() == "up") return &port;
+    std::string why = "no packet comes in by " + port.name() + ": the port is " + port.state();
+    if (!port.detail().empty()) why += ": " + port.detail();
+    return Error{"port_not_up", why};
+  }
+  return Error{"unknown_port", "there is no port number " + std::to_string(number)};
+}
+
+// The whole table, as the port's flows alone would leave out those that name no port. False: the daemon did not tell.
+Result<void> Fill(Daemon& daemon, TraceTable& table) {
+  const auto last = daemon.Walk({}, [&](const v1::Reply& reply) {
+    for (const std::string& ufid : reply.deleted()) table.Remove(ufid);
+    for (const v1::Flow& flow : reply.flows()) table.Put(flow);
+    return true;
+  });
+  if (!last) return last.error();
+  if (table.unreadable() > 0) {
+    Complain(std::to_string(table.unreadable()) + " flows are left out: their matches are not understood");
+  }
+  return {};
+}
+
+int TraceAll(Daemon& daemon, const Global& global, const TraceArguments& arguments, uint32_t in_port,
+             const Packets& packets) {
+  const v1::Status& status = daemon.status();
+  const auto port = UsablePort(status, in_port);
+  if (!port) return Fail(port.error());
+  const PortNumbers names(status.ports(), PortNumbers::Unknown::kNumbered);
+  TraceTable table(names, in_port);
+  if (auto filled = Fill(daemon, table); !filled) return Fail(filled.error());
+  const TracePlace place{**port, status.ports(), names, MissPolicy(**port, status.plugins())};
+  for (size_t number = 1;; ++number) {
+    const auto packet = packets();
+    if (!packet) return Fail(packet.error());
+    if (!*packet) return kExitOk;
+    const TracedPacket traced{number, (*packet)->bytes, (*packet)->length};
+    const Trace trace = TracePacket(table, place, traced.frame);
+    const bool printed = global.json
+                             ? PrintJson(TraceJson(traced, place, trace))
+                             : PrintBlock((number > 1 ? "\n" : "") + TraceText(traced, place, trace, arguments.bytes));
+    if (!printed) return kExitOk;
+  }
+}
+
+int RunTrace(const Global& global, const TraceArguments& arguments) {
+  auto packets = OpenPackets(arguments);
+  if (!packets) return Fail(packets.error());
+  auto daemon = Daemon::Open(global);
+  if (!daemon) return Fail(daemon.error());
+  const PortNumbers names(daemon->status().ports(), PortNumbers::Unknown::kRefused);
+  std::optional<uint32_t> said;
+  if (arguments.fields) {
+    auto read = ReadFields(*arguments.fields, names);
+    if (!read && read.error().reason == "unknown_port") return Fail(read.error(), *arguments.fields);
+    if (!read) {
+      Complain(Explain(read.error(), *arguments.fields));
+      return kExitUsage;
+    }
+    said = read->in_port;
+    packets = One(std::move(read->frame));
+  }
+  const auto in_port = InPort(arguments, said, names);
+  if (!in_port) return Fail(in_port.error());
+  return TraceAll(*daemon, global, arguments, *in_port, *packets);
+}
+
+}  // namespace
+
+void AddTraceCommand(const Cli& cli) {
+  auto arguments = std::make_shared<TraceArguments>();
+  CLI::App* trace = AddCommand(cli.app, "trace", "Which flow a packet would hit, and what would happen to it",
+                               "  sluicectl trace 'in_port(p0),ipv4(src=10.0.0.1,dst=10.0.0.2),udp(dst=53)'\n"
+                               "  sluicectl trace --in-port p0 --hex 'ffffffffffff 020000000001 0800 4500...'\n"
+                               "  sluicectl trace --in-port p0 --pcap captured.pcap");
+  trace->add_option("FIELDS", arguments->fields,
+                    "The packet's fields, as in a match; what is not said follows from the others or has a default");
+  trace->add_option("--pcap", arguments->pcap, "Trace each packet of a pcap or pcapng file (-: standard input)")
+      ->type_name("FILE");
+  trace->add_option("--in-port", arguments->in_port, "The port that packets come in by");
+  trace
+      ->add_option("--hex", arguments->hex,
+                   "The frame from the Ethernet destination on, in hexadecimal; blanks and colons are read over")
+      ->expected(1, CLI::detail::expected_max_vector_size);
+  trace->add_flag("--bytes", arguments->bytes, "Print whole frames, also after each action that changes the packet");
+  trace->callback(
+      [cli, arguments] { cli.run = [&global = cli.global, arguments] { return RunTrace(global, *arguments); }; });
+}
+
+}  // namespace sluice::ctl

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "trace_table.h"
+
+#include <algorithm>
+
+namespace sluice::ctl {
+namespace {
+
+std::string_view AsText(const FlowKeyBytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
+}
+
+bool TakesPort(const Match& match, uint32_t in_port) {
+  return (in_port & match.MaskOf(Field::in_port)) == match.ValueOf(Field::in_port);
+}
+
+}  // namespace
+
+void TraceTable::Put(const v1::Flow& flow) {
+  Remove(flow.ufid());
+  const auto match = ParseMatchPart(flow.match(), names_);
+  const auto ufid = Ufid::Parse(flow.ufid());
+  if (!match || !ufid) {
+    ++unreadable_;
+    return;
+  }
+  if (!TakesPort(*match, in_port_)) return;
+  const auto [at, added] = mask_places_.try_emplace(std::string(AsText(match->MaskBytes())), masks_.size());
+  if (added) masks_.push_back({match->MaskBytes(), {}});
+  Place& place = flows_[*ufid];
+  place = {flow, at->second, std::hash<std::string_view>{}(AsText(match->KeyBytes()))};
+  masks_[place.mask].flows.emplace(place.hash, &place.flow);
+}
+
+void TraceTable::Remove(std::string_view ufid) {
+  const auto parsed = Ufid::Parse(ufid);
+  const auto known = parsed ? flows_.find(*parsed) : flows_.end();
+  if (known == flows_.end()) return;
+  auto& same_mask = masks_[known->second.mask].flows;
+  const auto [first, last] = same_mask.equal_range(known->second.hash);
+  same_mask.erase(std::find_if(first, last, [&](const auto& one) { return one.second == &known->second.flow; }));
+  flows_.erase(known);
+}
+
+std::vector<const v1::Flow*> TraceTable::Matching(const soft::Parsed& packet) const {
+  std::vector<const v1::Flow*> matching;
+  for (const Masked& masked : masks_) {
+    FlowKeyBytes key{};
+    for (size_t i = 0; i < key.size(); ++i) key[i] = packet.key[i] & masked.mask[i];
+    const auto [first, last] = masked.flows.equal_range(std::hash<std::string_view>{}(AsText(key)));
+    for (auto one = first; one != last; ++one) {
+      const auto match = ParseMatchPart(one->second->match(), names_);  // the hash alone may be another's
+      if (match && soft::Matches(*match, packet)) matching.push_back(one->second);
+    }
+  }
+  std::ranges::sort(matching, [](const v1::Flow* a, const v1::Flow* b) {
+    return a->priority() != b->priority() ? a->priority() > b->priority() : a->ufid() < b->ufid();
+  });
+  return matching;
+}
+
+}  // namespace sluice::ctl
