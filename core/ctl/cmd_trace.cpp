@@ -19,40 +19,41 @@ struct TraceArguments {
   bool bytes = false;
 };
 
-// Packets one after the other, wherever they come from.
-using Packets = std::function<Result<std::optional<PcapFile::Packet>>()>;
+// One after the other: a packet by itself, or those of a file, the first of which has been read.
+class Packets {
+ public:
+  Packets() = default;
+  explicit Packets(std::vector<uint8_t> frame) : next_({std::move(frame), 0}) { next_->length = next_->bytes.size(); }
+  Packets(PcapFile file, PcapFile::Packet first) : file_(std::move(file)), next_(std::move(first)) {}
 
-Packets One(std::vector<uint8_t> frame) {
-  return [next = std::optional(std::move(frame))]() mutable -> Result<std::optional<PcapFile::Packet>> {
-    if (!next) return std::optional<PcapFile::Packet>();
-    const size_t length = next->size();
-    return std::optional(PcapFile::Packet{*std::exchange(next, std::nullopt), length});
-  };
-}
+  Result<std::optional<PcapFile::Packet>> Next() {
+    if (!next_ && file_) return file_->Next();
+    return std::exchange(next_, std::nullopt);
+  }
+
+ private:
+  std::optional<PcapFile> file_;
+  std::optional<PcapFile::Packet> next_;
+};
 
 Result<Packets> FromHex(const std::vector<std::string>& words) {
   std::string hex;
   for (const std::string& word : words) hex += (hex.empty() ? "" : " ") + word;
   const auto data = ParseHex(hex);
   if (!data) return Error{kUsage, "--hex: " + Explain(data.error(), hex)};
-  return One({data->begin(), data->end()});
+  return Packets({data->begin(), data->end()});
 }
 
 Result<Packets> FromFile(const std::string& path) {
   auto file = PcapFile::Open(path);
   if (!file) return file.error();
-  auto shared = std::make_shared<PcapFile>(std::move(*file));
-  auto first = shared->Next();
+  auto first = file->Next();
   if (!first) return first.error();
   if (!*first) return Error{kUsage, "--pcap " + path + ": there is no packet in it"};
-  return Packets(
-      [shared, next = std::optional(std::move(**first))]() mutable -> Result<std::optional<PcapFile::Packet>> {
-        if (next) return std::exchange(next, std::nullopt);
-        return shared->Next();
-      });
+  return Packets(*std::move(file), **std::move(first));
 }
 
-// Everything about the packets that can be known before the daemon is asked. Of fields there is nothing.
+// What can be known of the packets before the daemon is asked. Of fields that is nothing.
 Result<Packets> OpenPackets(const TraceArguments& arguments) {
   const int ways = (arguments.fields ? 1 : 0) + (arguments.pcap ? 1 : 0) + (arguments.hex.empty() ? 0 : 1);
   if (ways != 1) return Error{kUsage, "trace: give the packet as fields, or with --hex, or packets with --pcap"};
@@ -72,7 +73,7 @@ Result<uint32_t> InPort(const TraceArguments& arguments, std::optional<uint32_t>
     if (said) return *said;
     return Error{kUsage, "trace: name the port that the packet comes in by: in_port(...) or --in-port"};
   }
-  const auto number = NumberOf(arguments.in_port, names);
+  auto number = NumberOf(arguments.in_port, names);
   if (number && said && *said != *number) {
     return Error{kUsage, "trace: in_port of the fields and --in-port are not the same port"};
   }
@@ -90,7 +91,7 @@ Result<const v1::Port*> UsablePort(const v1::Status& status, uint32_t number) {
   return Error{"unknown_port", "there is no port number " + std::to_string(number)};
 }
 
-// The whole table, as the port's flows alone would leave out those that name no port. False: the daemon did not tell.
+// The whole table, as the snapshot's filter by port leaves out the flows that name none.
 Result<void> Fill(Daemon& daemon, TraceTable& table) {
   const auto last = daemon.Walk({}, [&](const v1::Reply& reply) {
     for (const std::string& ufid : reply.deleted()) table.Remove(ufid);
@@ -105,7 +106,7 @@ Result<void> Fill(Daemon& daemon, TraceTable& table) {
 }
 
 int TraceAll(Daemon& daemon, const Global& global, const TraceArguments& arguments, uint32_t in_port,
-             const Packets& packets) {
+             Packets& packets) {
   const v1::Status& status = daemon.status();
   const auto port = UsablePort(status, in_port);
   if (!port) return Fail(port.error());
@@ -114,7 +115,7 @@ int TraceAll(Daemon& daemon, const Global& global, const TraceArguments& argumen
   if (auto filled = Fill(daemon, table); !filled) return Fail(filled.error());
   const TracePlace place{**port, status.ports(), names, MissPolicy(**port, status.plugins())};
   for (size_t number = 1;; ++number) {
-    const auto packet = packets();
+    const auto packet = packets.Next();
     if (!packet) return Fail(packet.error());
     if (!*packet) return kExitOk;
     const TracedPacket traced{number, (*packet)->bytes, (*packet)->length};
@@ -141,7 +142,7 @@ int RunTrace(const Global& global, const TraceArguments& arguments) {
       return kExitUsage;
     }
     said = read->in_port;
-    packets = One(std::move(read->frame));
+    packets = Packets(std::move(read->frame));
   }
   const auto in_port = InPort(arguments, said, names);
   if (!in_port) return Fail(in_port.error());

@@ -42,7 +42,8 @@ struct TraceStep {
   std::vector<uint8_t> frame;  // after it
   std::vector<TraceOutput> outputs;
   std::optional<TraceUpcall> upcall;
-  std::string note;  // what there is to say beside that
+  bool expired = false;  // dec_ttl: the steps that follow are those of its own list
+  std::string note;      // what there is to say beside that
 };
 
 enum class TraceEnd : uint8_t {

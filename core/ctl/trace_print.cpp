@@ -69,9 +69,8 @@ class Text {
   void Pass(const TracePass& pass, size_t number, size_t frame_size) {
     Line(2, "pass " + std::to_string(number) + ": " + pass.packet);
     if (pass.flow) Found(pass);
-    Flows(pass.equals, "has the same priority, and the datapath takes any of them: ");
-    Flows(pass.absent, pass.flow ? "would have come first, or could have, but is not in the datapath: "
-                                 : "would have matched, but is not in the datapath: ");
+    Flows(pass, pass.equals);
+    Flows(pass, pass.absent);
     size_t size = frame_size;
     for (size_t i = 0; i < pass.steps.size(); ++i) size = Step(pass.steps[i], i + 1, size);
   }
@@ -89,14 +88,21 @@ class Text {
     Line(4, "in:   " + OffloadText(pass.offload));
   }
 
-  void Flows(const std::vector<v1::Flow>& flows, const std::string& what) {
+  void Flows(const TracePass& pass, const std::vector<v1::Flow>& flows) {
     for (size_t i = 0; i < std::min(flows.size(), kShownFlows); ++i) {
       Line(4, "note: " + FlowName(flows[i]));
-      Line(10, what + StateText(flows[i], place_.port.plugin()));
+      Line(10, (&flows == &pass.equals ? "has the same priority, and the datapath takes any of them; "
+                                       : Absent(pass, flows[i]) + ", but is not in the datapath; ") +
+                   StateText(flows[i], place_.port.plugin()));
     }
     if (flows.size() > kShownFlows) {
       Line(4, "note: and " + std::to_string(flows.size() - kShownFlows) + " more such flows: --json");
     }
+  }
+
+  static std::string Absent(const TracePass& pass, const v1::Flow& flow) {
+    if (!pass.flow) return "would have matched";
+    return flow.priority() > pass.flow->priority() ? "would have come first" : "has the same priority";
   }
 
   // Returns the frame's size after it.
@@ -153,6 +159,7 @@ Json StepJson(const TracePlace& place, const TraceStep& step) {
   json["outputs"] = Json::array();
   for (const TraceOutput& output : step.outputs) json["outputs"].push_back(OutputJson(place, output));
   if (step.upcall) json["upcall"] = UpcallJson(*step.upcall);
+  if (step.expired) json["expired"] = true;
   if (!step.note.empty()) json["note"] = step.note;
   return json;
 }

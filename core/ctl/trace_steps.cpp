@@ -172,13 +172,13 @@ class Walk {
     frame.Assign(original_);
     soft::Execute(UpTo(path), frame, packet_.headers, sink);
     sent_ = sink.sent();
-    const bool expired = sink.expired() == path.size();
+    step.expired = sink.expired() == path.size();
     const auto* dec = std::get_if<DecTtl>(&action);
     step.action = FormatActions({action}, place_.names);
     step.frame.assign(frame.bytes().begin(), frame.bytes().end());
     const soft::Parsed after = soft::Parse(step.frame, place_.port.number());
     Compare(before, after, place_.names, step);
-    if (expired) {
+    if (step.expired) {
       step.note = "the TTL is 1 or 0: it expires, and " +
                   (dec->expired.empty() ? std::string("the packet is dropped")
                                         : FormatActions(dec->expired, place_.names) + " is done instead of the rest");
@@ -190,7 +190,7 @@ class Walk {
       step.note = "there is no other port";
     }
     before = after;
-    return expired;
+    return step.expired;
   }
 
   void End(TraceEnd end, std::string why) {
@@ -199,12 +199,25 @@ class Walk {
   }
 
   void EndOfList(const Actions& actions, bool expired) {
-    if (sent_ > 0) return End(TraceEnd::kDone, "the actions are done");
+    if (sent_ > 0) return End(TraceEnd::kDone, "the actions are done: " + WhereTo());
     if (actions.empty() || std::holds_alternative<Drop>(actions.front())) {
       return End(TraceEnd::kDropped, "the flow drops its packets");
     }
     if (expired) return End(TraceEnd::kDropped, "the TTL has expired, and the packet went nowhere: it is dropped");
     End(TraceEnd::kDropped, "the actions are done, and the packet went nowhere: it is dropped");
+  }
+
+  [[nodiscard]] std::string WhereTo() const {
+    std::string ports;
+    bool up = false;
+    for (const TraceStep& step : steps_) {
+      up = up || step.upcall;
+      for (const TraceOutput& output : step.outputs) {
+        ports += (ports.empty() ? "" : ",") + FormatActions({Output{output.port}}, place_.names);
+      }
+    }
+    if (ports.empty()) return up ? "it goes to the controller" : "there was no port to flood it to";
+    return "it leaves by " + ports + (up ? " and goes to the controller" : "");
   }
 
   const TracePlace& place_;

@@ -25,11 +25,18 @@ void TraceTable::Put(const v1::Flow& flow) {
     return;
   }
   if (!TakesPort(*match, in_port_)) return;
-  const auto [at, added] = mask_places_.try_emplace(std::string(AsText(match->MaskBytes())), masks_.size());
-  if (added) masks_.push_back({match->MaskBytes(), {}});
   Place& place = flows_[*ufid];
-  place = {flow, at->second, std::hash<std::string_view>{}(AsText(match->KeyBytes()))};
+  place = {flow, MaskPlace(match->MaskBytes()), std::hash<std::string_view>{}(AsText(match->KeyBytes()))};
   masks_[place.mask].flows.emplace(place.hash, &place.flow);
+}
+
+size_t TraceTable::MaskPlace(const FlowKeyBytes& mask) {
+  // Mostly it is that of the flow before.
+  if (last_mask_ < masks_.size() && masks_[last_mask_].mask == mask) return last_mask_;
+  const auto [at, added] = mask_places_.try_emplace(std::string(AsText(mask)), masks_.size());
+  if (added) masks_.push_back({mask, {}});
+  last_mask_ = at->second;
+  return last_mask_;
 }
 
 void TraceTable::Remove(std::string_view ufid) {

@@ -45,10 +45,13 @@ class TraceTable {
     size_t hash = 0;
   };
 
+  size_t MaskPlace(const FlowKeyBytes& mask);
+
   const PortNames& names_;
   uint32_t in_port_;
   std::vector<Masked> masks_;
   std::unordered_map<std::string, size_t> mask_places_;  // by the mask's bytes
+  size_t last_mask_ = 0;
   std::unordered_map<Ufid, Place> flows_;
   size_t unreadable_ = 0;
 };

@@ -29,7 +29,7 @@ def environment(**more):
 def sluicectl(*args, run_dir=None, **kwargs):
     env = environment(SLUICE_RUN_DIR=run_dir) if run_dir else environment()
     return subprocess.run([program("sluicectl"), *args], env=env, text=True, capture_output=True, timeout=60, check=False,
-                          **({} if "input" in kwargs else {"stdin": subprocess.DEVNULL}), **kwargs)
+                          **({} if {"input", "stdin"} & set(kwargs) else {"stdin": subprocess.DEVNULL}), **kwargs)
 
 
 def wait_until(condition, what, timeout=PATIENCE):

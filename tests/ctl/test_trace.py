@@ -50,8 +50,9 @@ class Trace(DaemonTest):
         self.assertRegex(text, r"^packet 1: 60 bytes in by p0 \(ctl_test_plugin\)\n  pass 1: in_port\(p0\),eth\(")
         self.assertIn("\n    mask: in_port,eth_type,ipv4(dst/255.255.255.0)\n", text)
         self.assertIn(f"\n    flow: ufid:{ufid},in_port(p0),eth_type(0x0800),ipv4(dst=10.0.0.0/255.255.255.0), "
-                      "priority:3, actions:p1\n    in:   ctl_test_plugin: installed\n    1. p1\n       out by p1, 60 bytes: 0000", text)
-        self.assertTrue(text.endswith("\n  end: the actions are done\n"))
+                      "priority:3, actions:p1\n    in:   ctl_test_plugin: installed\n    1. p1\n"
+                      "       out by p1, 60 bytes: 0000", text)
+        self.assertTrue(text.endswith("\n  end: the actions are done: it leaves by p1\n"))
         trace, = self.trace(FIELDS)
         self.assertEqual(list(trace), ["packet", "in_port", "plugin", "length", "frame", "malformed", "passes",
                                        "outputs", "upcalls", "end"])
@@ -73,8 +74,8 @@ class Trace(DaemonTest):
 
     def test_a_refused_flow_takes_nothing_and_is_told(self):
         self.add("in_port(p0), actions:ct(commit),p1")
-        self.assertIn("would have matched, but is not in the datapath: ctl_test_plugin: refused, unsupported_action: the test "
-                      "plugin cannot do", self.run_ctl("trace", FIELDS).stdout)
+        self.assertIn("would have matched, but is not in the datapath; ctl_test_plugin: refused, "
+                      "unsupported_action: the test plugin cannot do", self.run_ctl("trace", FIELDS).stdout)
         trace, = self.trace(FIELDS)
         self.assertEqual(trace["end"]["reason"], "miss")
         self.assertEqual(trace["passes"][0]["absent"][0]["offload"][0]["state"], "refused")
@@ -116,7 +117,8 @@ class Trace(DaemonTest):
         self.assertEqual([trace["end"]["reason"] for trace in traces], ["done", "malformed", "malformed"])
         self.assertEqual([trace["malformed"] for trace in traces], ["", "layer 4", "IPv4"])
         text = self.run_ctl("trace", "--in-port", "p0", "--pcap", path).stdout
-        self.assertRegex(text, r"\n\npacket 2: 1514 bytes in by p0 \(ctl_test_plugin\)\n  only 40 bytes of it were captured")
+        self.assertRegex(text, r"\n\npacket 2: 1514 bytes in by p0 \(ctl_test_plugin\)\n"
+                               r"  only 40 bytes of it were captured")
         with open(path, "rb") as packets:
             done = self.run_ctl("--json", "trace", "--in-port", "p0", "--pcap", "-", stdin=packets)
         self.assertEqual(len(done.stdout.splitlines()), 3)

@@ -101,8 +101,10 @@ TEST_F(TraceTest, WhatIsNotInTheDatapathTakesNothingAndIsTold) {
   EXPECT_EQ(pass.absent[1].ufid(), TraceRig::UfidOf(2));
   EXPECT_EQ(pass.absent[2].ufid(), TraceRig::UfidOf(3));
   const std::string text = Text();
-  EXPECT_NE(text.find("not in the datapath: xdp: refused, unsupported_action: it cannot do that"), std::string::npos)
+  EXPECT_NE(text.find("not in the datapath; xdp: refused, unsupported_action: it cannot do that"), std::string::npos)
       << text;
+  EXPECT_NE(text.find("would have come first, but is not"), std::string::npos) << text;
+  EXPECT_NE(text.find("has the same priority, but is not"), std::string::npos) << text;
   EXPECT_NE(text.find("xdp: not offered to it"), std::string::npos) << text;
 }
 
@@ -161,6 +163,8 @@ TEST_F(TraceTest, AnExpiredTtlTakesItsOwnList) {
   EXPECT_EQ(steps[1].action, "dec_ttl(le_1(set(ipv4(ttl=9)),p3,dec_ttl(le_1(p4)),p4))");
   EXPECT_NE(steps[1].note.find("it expires, and set(ipv4(ttl=9)),p3,dec_ttl(le_1(p4)),p4 is done instead"),
             std::string::npos);
+  EXPECT_TRUE(steps[1].expired);
+  EXPECT_FALSE(steps[4].expired);
   EXPECT_EQ(steps[2].now, "ipv4(ttl=9)");
   EXPECT_EQ(steps[3].outputs.at(0).port, 3U);
   EXPECT_EQ(steps[4].now, "ipv4(ttl=8)");
@@ -184,6 +188,11 @@ TEST_F(TraceTest, EndsSayWhereThePacketWent) {
   EXPECT_EQ(Run().why, "the actions are done, and the packet went nowhere: it is dropped");
   rig_.Put(1, "in_port(p1)", "p2");
   EXPECT_EQ(Run().end, TraceEnd::kDone);
+  EXPECT_EQ(Run().why, "the actions are done: it leaves by p2");
+  rig_.Put(1, "in_port(p1)", "p2,p3,upcall");
+  EXPECT_EQ(Run().why, "the actions are done: it leaves by p2,p3 and goes to the controller");
+  rig_.Put(1, "in_port(p1)", "upcall");
+  EXPECT_EQ(Run().why, "the actions are done: it goes to the controller");
 }
 
 TEST_F(TraceTest, ATruncatedCopyIsOneCopy) {
@@ -211,6 +220,7 @@ TEST_F(TraceTest, FloodIsToTheOtherPortsOfThePlugin) {
     if (port.name() != "p1") port.set_state("failed");
   }
   EXPECT_EQ(Run().passes.at(0).steps.at(0).note, "there is no other port");
+  EXPECT_EQ(Run().why, "the actions are done: there was no port to flood it to");
 }
 
 TEST_F(TraceTest, WarnsOfOutputsThatDoNotLeave) {
@@ -267,7 +277,7 @@ TEST_F(TraceTest, AsText) {
        udp(dst=54), was udp(dst=53)
     2. p2
        out by p2, 60 bytes: )" +
-                      out + "\n  end: the actions are done\n");
+                      out + "\n  end: the actions are done: it leaves by p2\n");
 }
 
 TEST_F(TraceTest, AsTextWithBytes) {
