@@ -76,7 +76,8 @@ class FlowStore {
     void Add(const Counts& more);
   };
   // One content of a flow, in software and in devices. A change makes another.
-  struct Body {
+  // A small_vector may allocate when it is moved; who runs out of memory here has no use for going on.
+  struct Body {  // NOLINT(bugprone-exception-escape)
     std::unique_ptr<DatapathFlow> datapath;
     bool in_software = false;  // the classifier has it
     boost::container::small_vector<Placement, 1> placements;
@@ -94,7 +95,7 @@ class FlowStore {
     Body body;
   };
   // What the loop may still have, until the next fence has passed.
-  struct Retiring {
+  struct Retiring {  // NOLINT(bugprone-exception-escape)
     Ufid ufid;
     uint64_t instance = 0;
     std::optional<uint64_t> deleted;  // the number of the change to be answered

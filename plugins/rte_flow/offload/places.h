@@ -60,7 +60,7 @@ struct Place {
 };
 
 namespace places {
-#define SLUICE_LAYER(layer, item, structure) using layer = structure;
+#define SLUICE_LAYER(layer, item, structure) using layer = structure;  // NOLINT(bugprone-macro-parentheses)
 #include "items.def"
 #undef SLUICE_LAYER
 }  // namespace places
