@@ -149,8 +149,6 @@ MaybeRefusal Reader::Follow(const rte_flow_item& item, Layer layer) {
       follows = follows || layer_ == Layer::kTunnel;
       break;
     case Layer::kTag:
-      follows = follows || layer_ == Layer::kLink || layer_ == Layer::kTag;
-      break;
     case Layer::kNetwork:
       follows = follows || layer_ == Layer::kLink || layer_ == Layer::kTag;
       break;
