@@ -56,7 +56,6 @@ class FlowStore {
 
   // Reads what was counted since the last time, of `most` flows: the next ones. True: it has come round.
   bool CollectStats(size_t most, v1::FromPlugin& out);
-  [[nodiscard]] size_t size() const { return flows_.size(); }
   // The parsed list; the same object for the same text, as long as it is remembered. Errors: those of ParseActions,
   // "no_such_port".
   Result<std::shared_ptr<const Actions>> Parse(const std::string& text);

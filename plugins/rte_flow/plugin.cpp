@@ -1,10 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The rte_flow plugin: starts DPDK and the poll-mode loop, and its descriptor.
-#include <rte_version.h>
-
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <set>
 #include <string>
 #include <utility>
@@ -12,6 +9,7 @@
 #include "eal.h"
 #include "handler.h"
 #include "interface/define_plugin.h"
+#include "interface/late_session.h"
 #include "interface/options.h"
 #include "offload/full_plan.h"
 #include "offload/pattern.h"
@@ -27,7 +25,7 @@ constexpr const char* kSoftwareNic = "/../pmd/librte_net_sluice.so";  // from th
 class RteFlowPlugin {
  public:
   ~RteFlowPlugin() {
-    session_.reset();
+    session_.Close();
     handler_.reset();
     SilenceEal();
   }
@@ -46,9 +44,9 @@ class RteFlowPlugin {
     std::unique_ptr<RteFlowPlugin> plugin(new RteFlowPlugin);
     plugin->handler_ = std::make_unique<Handler>(*std::move(parts));
     RteFlowPlugin* self = plugin.get();
-    plugin->handler_->SetWake([self] { self->Wake(); });
-    plugin->handler_->SetBusy([self](uint32_t ms) { self->Busy(ms); });
-    plugin->Open(std::move(settings));
+    plugin->handler_->SetWake([self] { self->session_.Wake(); });
+    plugin->handler_->SetBusy([self](uint32_t ms) { self->session_.Busy(ms); });
+    plugin->session_.Open(std::move(settings), *plugin->handler_);
     return plugin;
   }
 
@@ -106,22 +104,8 @@ class RteFlowPlugin {
     return capabilities;
   }
 
-  void Open(PluginSession::Settings settings) {
-    const std::lock_guard lock(opening_);
-    session_ = std::make_unique<PluginSession>(std::move(settings), *handler_);
-  }
-  void Wake() {
-    const std::lock_guard lock(opening_);
-    if (session_ != nullptr) session_->Wake();
-  }
-  void Busy(uint32_t ms) {
-    const std::lock_guard lock(opening_);
-    session_->Busy(ms);
-  }
-
   std::unique_ptr<Handler> handler_;
-  std::mutex opening_;  // the session's thread may call before its constructor has returned
-  std::unique_ptr<PluginSession> session_;
+  LateSession session_;
 };
 
 }  // namespace

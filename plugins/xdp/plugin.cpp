@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The XDP plugin: what it needs to be able to start, and its descriptor.
 #include <memory>
-#include <mutex>
 #include <string>
 
 #include "flow_compiler.h"
 #include "handler.h"
 #include "interface/define_plugin.h"
+#include "interface/late_session.h"
 #include "interface/options.h"
 #include "object.h"
 #include "sluice/plugin_session.h"
@@ -56,9 +56,9 @@ class XdpPlugin {
     plugin->handler_ = std::make_unique<Handler>(std::move(*parts));
     XdpPlugin* self = plugin.get();
     // The session exists when the core has something for it; it is `self`'s until its thread has ended.
-    plugin->handler_->SetWake([self] { self->Wake(); });
-    plugin->handler_->SetBusy([self](uint32_t ms) { self->Busy(ms); });
-    plugin->Open(std::move(settings));
+    plugin->handler_->SetWake([self] { self->session_.Wake(); });
+    plugin->handler_->SetBusy([self](uint32_t ms) { self->session_.Busy(ms); });
+    plugin->session_.Open(std::move(settings), *plugin->handler_);
     return plugin;
   }
 
@@ -96,22 +96,8 @@ class XdpPlugin {
     return parts;
   }
 
-  void Open(PluginSession::Settings settings) {
-    const std::lock_guard lock(opening_);
-    session_ = std::make_unique<PluginSession>(std::move(settings), *handler_);
-  }
-  void Wake() {
-    const std::lock_guard lock(opening_);
-    session_->Wake();
-  }
-  void Busy(uint32_t ms) {
-    const std::lock_guard lock(opening_);
-    session_->Busy(ms);
-  }
-
   std::unique_ptr<Handler> handler_;
-  std::mutex opening_;  // the session's thread may call before its constructor has returned
-  std::unique_ptr<PluginSession> session_;
+  LateSession session_;
 };
 
 }  // namespace
