@@ -4,12 +4,10 @@
 #include <net/if.h>
 #include <rte_dev.h>
 #include <rte_errno.h>
-#include <rte_lcore.h>
 #include <rte_mbuf.h>
 
 #include <algorithm>
 #include <array>
-#include <cstring>
 #include <map>
 #include <set>
 #include <vector>
@@ -52,7 +50,7 @@ std::string Names(const std::vector<uint16_t>& ids) {
 
 Result<std::unique_ptr<EthDevice>> EthDevice::Open(const PortSettings& settings, std::function<void()> on_removal) {
   if (settings.devargs.empty()) {
-    return Error{"no_such_device",
+    return Error{"bad_option",
                  "option 'devargs' is missing: it names the device as DPDK does, for instance "
                  "0000:03:00.0 or net_sluice0,iface=veth0"};
   }

@@ -19,7 +19,8 @@ namespace sluice::rteflow {
 class EthDevice {
  public:
   // `on_removal` is called when the driver says that the device is gone, on one of DPDK's threads. Errors:
-  // "no_such_device", "device_busy" (another port has it), "device_failed"; nothing is left of it then.
+  // "bad_option" (no devargs), "no_such_device", "device_busy" (another port has it), "device_failed"; nothing is left
+  // of it then.
   static Result<std::unique_ptr<EthDevice>> Open(const PortSettings& settings, std::function<void()> on_removal);
   // Stops, closes and unplugs. Nobody may receive from or send to it any more, and its rules have to be gone.
   ~EthDevice();

@@ -160,7 +160,7 @@ void Ports::Look(v1::FromPlugin& out, bool tick) {
       slot.missing = true;
       slot.wait = slot.next_wait = 1;
       Report(name, slot, out);
-    } else if (InfoOf(*slot.port) != slot.info) {
+    } else if (tick && InfoOf(*slot.port) != slot.info) {
       Report(name, slot, out);
     }
   }

@@ -54,7 +54,8 @@ class Ports : public PortNames {
   void DeleteStale();
   // Closes every device.
   void Clear();
-  // Devices that their driver lost, links that went or came. Once a tick: tries for missing devices, ever more rarely.
+  // Devices that are lost. Once a tick also: links that went or came, what was learnt, and missing devices are tried
+  // for again, ever more rarely.
   void Look(v1::FromPlugin& out, bool tick);
   // Those whose counters, or what was learnt of their device, changed since the last call.
   void ReportCounters(v1::FromPlugin& out);
