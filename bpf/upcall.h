@@ -14,6 +14,10 @@ enum sluice_upcall_reason {
   SLUICE_UPCALL_SOFTWARE = 4,  /* record: the flow whose actions user space is to execute */
 };
 
+/* Beside a reason: a later pass sent the packet, `record` is of that pass's table, and the packet begins with a struct
+ * sluice_pass_prefix (pass.h). */
+#define SLUICE_UPCALL_PASS 0x100U
+
 /* Directly before the first byte of the frame, in host byte order. */
 struct sluice_upcall_meta {
   __u32 magic_reason;
