@@ -63,6 +63,14 @@ struct TableOptions {
 };
 void Table(const TableOptions& options);
 
+// What a pass after the first costs, and ct; VXLAN against the kernel's own device.
+struct PassesOptions {
+  unsigned rounds = 15;
+  uint32_t repeat = 1000000;  // packets a sample, by test run
+  uint32_t packets = 200000;  // the same, live
+};
+void PassesBench(const PassesOptions& options);
+
 #ifdef SLUICE_BENCH_LOOP
 // Cycles a packet in the rte_flow plugin's poll-mode loop.
 struct LoopOptions {

@@ -53,6 +53,12 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   table_command->add_option("--masks", table.masks)->check(CLI::Range(1, 250))->capture_default_str();
+  PassesOptions passes;
+  CLI::App* passes_command =
+      app.add_subcommand("passes", "ns of a pass after the first, of ct, and VXLAN against the kernel");
+  passes_command->add_option("--rounds", passes.rounds)->capture_default_str();
+  passes_command->add_option("--repeat", passes.repeat, "packets a sample, by test run")->capture_default_str();
+  passes_command->add_option("--packets", passes.packets, "packets a sample, live")->capture_default_str();
 #ifdef SLUICE_BENCH_LOOP
   LoopOptions loop;
   CLI::App* loop_command = app.add_subcommand("loop", "cycles a packet in the rte_flow plugin's poll-mode loop");
@@ -81,7 +87,7 @@ int Run(int argc, char** argv) {
   // Not in one run with the loop: DPDK starts once in a process.
   if (rules_command->parsed()) Rules(rules);
 #endif
-  // Before forward, which leaves this process in a namespace of its own.
+  // Before forward and passes, which leave this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
   if (all || bus_command->parsed()) BusBench(bus);
@@ -89,6 +95,7 @@ int Run(int argc, char** argv) {
   if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
   if (all || forward_command->parsed()) Forward(forward);
+  if (all || passes_command->parsed()) PassesBench(passes);
   return 0;
 }
 
