@@ -110,7 +110,7 @@ Result<std::unique_ptr<PassObject>> PassObject::Load(const PassMaps& maps, const
   object->maps_ = &maps;
   object->why_no_ct_ = conntrack.why_not;
   auto loaded = Object::Load(wanted);
-  if (!loaded && passes.ct && loaded.error().reason == "verifier") {
+  if (!loaded && passes.ct && loaded.error().reason != "no_such_object" && loaded.error().reason != "bad_object") {
     // The functions are there by name, and are not what they should be; or ct is not what is wrong.
     object->why_no_ct_ = loaded.error().detail;
     passes.ct = false;
