@@ -120,6 +120,7 @@ Result<std::unique_ptr<PassObject>> PassObject::Load(const PassMaps& maps, const
   object->has_zones_ = passes.ct && conntrack.zones;
   object->object_ = *std::move(loaded);
   wanted.frags = true;
+  wanted.ports_fd = options.frags_ports_fd;
   passes.twin = object->object_.get();
   loaded = Object::Load(wanted);
   if (!loaded) return loaded.error();
