@@ -33,7 +33,7 @@ static __always_inline struct sluice_cpu* this_cpu(void) {
   return bpf_map_lookup_elem(&cpus, &cpu);
 }
 
-static __always_inline void count(struct sluice_cpu* cpu, enum sluice_counter counter) { cpu->counters[counter]++; }
+static __always_inline void count(struct sluice_cpu* cpu, __u32 counter) { cpu->counters[counter]++; }
 
 /* `length` of the frame at hand: of all its buffers where the program takes several. */
 static __always_inline __u64 frame_length(struct xdp_md* ctx) {
