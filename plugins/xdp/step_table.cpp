@@ -30,6 +30,12 @@ StepTable::StepTable(std::span<sluice_step> steps) : state_(std::make_shared<Sta
 
 size_t StepTable::in_use() const { return state_->by_content.size(); }
 
+void StepTable::ForEach(const std::function<void(const sluice_step& step)>& call) const {
+  for (const auto& [content, step] : state_->by_content) {
+    if (const auto held = step.lock()) call(state_->steps[held->index]);
+  }
+}
+
 Result<std::shared_ptr<const Step>> StepTable::Acquire(const sluice_step& step, std::shared_ptr<const void> next) {
   State& state = *state_;
   const auto [found, fresh] = state.by_content.try_emplace(ContentOf(step));
@@ -46,6 +52,7 @@ Result<std::shared_ptr<const Step>> StepTable::Acquire(const sluice_step& step, 
   const uint32_t index = state.free.back();
   state.free.pop_back();
   state.steps[index] = step;
+  ++taken_;
   std::shared_ptr<const Step> taken(new Step{index, std::move(next)}, [shared = state_, found](const Step* gone) {
     shared->free.push_back(gone->index);
     shared->by_content.erase(found);

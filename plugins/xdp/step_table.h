@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <span>
 
@@ -29,10 +30,14 @@ class StepTable {
   // Errors: "table_full".
   Result<std::shared_ptr<const Step>> Acquire(const sluice_step& step, std::shared_ptr<const void> next);
   [[nodiscard]] size_t in_use() const;
+  void ForEach(const std::function<void(const sluice_step& step)>& call) const;
+  // Grows with each entry that is taken.
+  [[nodiscard]] uint64_t taken() const { return taken_; }
 
  private:
   struct State;  // what the deleters of the steps share
   std::shared_ptr<State> state_;
+  uint64_t taken_ = 0;
 };
 
 }  // namespace sluice::xdp
