@@ -74,7 +74,8 @@ void Handler::OnBatch(const v1::ToPlugin& batch, v1::FromPlugin& reply) {
   epoch_ = batch.epoch();
   if (batch.synced()) OnSynced(reply);
   GoOn(reply);
-  if (std::exchange(steps_seen_, passes_.steps().taken()) != steps_seen_) neighbours_.Look(passes_.steps());
+  if (steps_seen_ != passes_.steps().taken()) neighbours_.Look(passes_.steps());
+  steps_seen_ = passes_.steps().taken();
   TellSome(reply);
 }
 
