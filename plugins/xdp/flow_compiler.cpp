@@ -144,7 +144,8 @@ class ActionCompiler {
     const bool commit = ct.commit || ct.force;
     if (ct.mark && !commit) return UnsupportedAction(action, " with a mark but without commit");
     sluice_step step{};
-    step.flags = (commit ? SLUICE_STEP_COMMIT : 0U) | (ct.force ? SLUICE_STEP_FORCE : 0U);
+    if (commit) step.flags |= SLUICE_STEP_COMMIT;
+    if (ct.force) step.flags |= SLUICE_STEP_FORCE;
     step.zone = ct.zone;
     if (ct.mark) {
       step.flags |= SLUICE_STEP_MARK;

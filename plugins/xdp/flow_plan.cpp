@@ -84,7 +84,7 @@ Result<void> FlowPlanner::MayBeSoftware(const Place& place, bool wider, const Er
   ports_.ForEach([&](const Port& port) {
     if (!may) return;
     may = PortMayBeSoftware(port, place.meta, wider, why);
-    if (!may) may.error().detail += " (port " + ports_.NameOf(port) + ")";
+    if (!may) may = Error{may.error().reason, may.error().detail + " (port " + ports_.NameOf(port) + ")"};
   });
   return may;
 }

@@ -96,8 +96,8 @@ void Handler::OnSynced(v1::FromPlugin& reply) {
     parts_.reclaimer->AfterGrace(alive_, [this, kept] { flows_.AddKept(*kept); });
   });
   if (parts_.kept->HasPins()) return;
-  const auto opened = passes_.OpenKept(epoch_);
-  const auto kept = opened ? std::make_shared<KeptCounts>(*opened) : nullptr;
+  auto opened = passes_.OpenKept(epoch_);
+  const auto kept = opened ? std::make_shared<KeptCounts>(*std::move(opened)) : nullptr;
   // Packets may still be in the programs of an earlier run.
   parts_.reclaimer->AfterGrace(alive_, [this, kept] {
     if (kept != nullptr) flows_.AddKept(*kept);

@@ -12,6 +12,7 @@
 #include <span>
 #include <vector>
 
+#include "action.h"
 #include "interface/options.h"
 #include "sluice/unique_fd.h"
 #include "system.h"
