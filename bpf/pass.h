@@ -60,6 +60,12 @@ struct sluice_pass {
   struct sluice_tunnel tunnel;
 };
 
+/* A value of `pass_state`: CPUs write theirs all the time, so that each has cache lines of its own. */
+struct sluice_pass_state {
+  struct sluice_pass pass;
+  __u64 unused[4];
+};
+
 /* ct_state, host order: OVS_CS_F_* of openvswitch.h. */
 enum {
   SLUICE_CT_NEW = 0x01,
@@ -122,6 +128,44 @@ struct sluice_step {
   __u8 header[SLUICE_TUNNEL_HEADER];
 };
 
+/* ICMP echo that is tracked: map `ct_echoes`, LRU_HASH. Network byte order but for the zone. */
+#define SLUICE_CT_ECHOES 65536
+struct sluice_ct_echo_key {
+  __u16 zone;
+  __be16 id;
+  __u32 ipv6; /* 1, or 0: then addresses have 4 bytes */
+  __u8 src[16], dst[16];
+};
+struct sluice_ct_echo {
+  __u32 expires; /* jiffies, the lower half */
+  __u32 mark;
+  __u32 replied;
+};
+
+/* Seconds after which ct takes a connection for gone when nothing comes: the kernel's nf_conntrack_*_timeout_*. */
+enum sluice_ct_timeout {
+  SLUICE_CT_TCP_SYN_SENT,
+  SLUICE_CT_TCP_SYN_RECV,
+  SLUICE_CT_TCP_ESTABLISHED,
+  SLUICE_CT_TCP_FIN, /* fin_wait, for all that follows the first FIN */
+  SLUICE_CT_TCP_CLOSE,
+  SLUICE_CT_TCP_UNACKNOWLEDGED, /* for connections found in their midst */
+  SLUICE_CT_UDP,
+  SLUICE_CT_UDP_STREAM,
+  SLUICE_CT_ICMP,
+  SLUICE_CT_TIMEOUTS
+};
+
+/* In section .rodata.passes of the object of later passes: set before the load. */
+struct sluice_pass_config {
+  __u32 depth;        /* passes that a packet may begin after its first */
+  __u32 cpus;         /* possible ones */
+  __u32 hz;           /* jiffies a second */
+  __u32 ct_opts_size; /* of the kernel's struct bpf_ct_opts, as far as the programs know it: 12 or, with zones, 16 */
+  __u32 ct_timeouts[SLUICE_CT_TIMEOUTS];
+  __u32 reserved;
+};
+
 /* What goes before the frame of a packet that a later pass sends to user space, as bytes of the packet: user space
  * takes it off. Says so by SLUICE_UPCALL_PASS in the metadata's reason (upcall.h). */
 struct sluice_pass_prefix {
@@ -129,6 +173,7 @@ struct sluice_pass_prefix {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(sluice_tunnel) == 56 && sizeof(sluice_pass) == 96 && sizeof(sluice_step) == 176);
+static_assert(sizeof(sluice_tunnel) == 56 && sizeof(sluice_pass) == 96 && sizeof(sluice_step) == 176 &&
+              sizeof(sluice_pass_state) == 128 && sizeof(sluice_pass_config) == 56);
 #endif
 #endif

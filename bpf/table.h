@@ -15,7 +15,11 @@
 #define SLUICE_WORDS
 #else
 #ifndef SLUICE_KEY_WORDS
+#ifdef SLUICE_LATER_PASSES
+#define SLUICE_KEY_WORDS 18
+#else
 #define SLUICE_KEY_WORDS 9
+#endif
 #endif
 #define SLUICE_WORDS SLUICE_KEY_WORDS
 #endif

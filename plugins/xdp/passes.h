@@ -49,7 +49,9 @@ class PassMaps {
  private:
   PassMaps() = default;
 
-  UniqueFd programs_, frags_programs_, state_, steps_, ports_, xsks_;
+  friend class PassObject;
+
+  UniqueFd programs_, frags_programs_, state_, steps_, ports_, xsks_, echoes_;
   Mapping steps_memory_, ports_memory_;
 };
 
