@@ -4,6 +4,7 @@
 #include <bpf/bpf.h>
 
 #include <algorithm>
+#include <array>
 #include <utility>
 
 #include "sluice/plugin.h"
@@ -213,9 +214,8 @@ PassObject::Counters PassTables::CountersOf(uint32_t slot) const {
 
 Result<void> PassTables::Keep() {
   if (current_ == nullptr) return {};
-  std::vector<int> fds = current_->object->tail_calls_fds();
-  fds.push_back(maps_->programs_fd(false));
-  fds.push_back(maps_->programs_fd(true));
+  const auto [inside, inside_frags] = current_->object->tail_calls_fds();
+  const std::array<int, 4> fds = {inside, inside_frags, maps_->programs_fd(false), maps_->programs_fd(true)};
   if (auto pinned = parts_.kept.PinPasses(fds, current_->object->object().MapFd("stats")); !pinned) return pinned;
   current_->table->Abandon();
   if (next_ != nullptr) next_->table->Abandon();
