@@ -278,7 +278,7 @@ void Plugins::Gone(Slot& slot) {
 
 void Plugins::Erase(Slot& slot) {
   parts_.timers.Cancel(slot.timer);
-  if (!slot.reloading) Withdraw(slot.spec.name);
+  if (!slot.reloading && !slot.kept) Withdraw(slot.spec.name);
   taken_[slot.index] = false;
   slots_.erase(std::string(slot.spec.name));
 }

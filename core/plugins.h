@@ -111,6 +111,7 @@ class Plugins {
     bool silent = false;
     bool stays = false;
     bool reloading = false;  // the next one of its name is to take its place
+    bool kept = false;       // what it leaves in devices stays, and what it brings for others with it
     bool adopted = false;
     uint32_t restarts = 0;  // since it last ran for a minute
     uint32_t all_restarts = 0;
@@ -166,7 +167,7 @@ class Plugins {
   FeedLimits feed_limits_;
   std::map<std::string, std::unique_ptr<Slot>> slots_;
   std::map<std::string, std::string> identities_;  // to names
-  // What plugins bring for others, by their names: from their first run on until they are gone for good.
+  // What plugins bring for others, by their names: from when they run until they are gone for good.
   std::map<std::string, v1::Extension> extensions_;
   std::vector<std::string> names_;
   std::array<bool, kMaxPlugins> taken_{};

@@ -54,6 +54,7 @@ void Plugins::Stranger(const std::string& identity, const v1::FromPlugin& messag
 void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
   slot.heard_ns = parts_.timers.Now();
   slot.busy_until_ns = slot.heard_ns + std::min<uint64_t>(message.busy_ms(), kMostBusyMs) * kMs;
+  slot.kept = slot.kept || message.kept();
   if (message.kept() && slot.away != nullptr) slot.away->absence.set_kept(true);
   if (slot.silent) {
     slot.silent = false;

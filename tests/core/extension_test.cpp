@@ -117,6 +117,24 @@ TEST_F(ExtensionTest, AnUnloadTellsThatItIsGone) {
   EXPECT_EQ(Extension().serial(), 0U);
 }
 
+TEST_F(ExtensionTest, AnUnloadThatKeepsTellsNothingUntilItIsBack) {
+  LoadPlugin("session");
+  LoadPlugin("late", false, Brings("/a"));
+  const uint64_t first = Extension().serial();
+  v1::Request unload;
+  unload.mutable_plugin_unload()->set_name("late");
+  unload.mutable_plugin_unload()->set_keep(true);
+  Request(unload);
+  v1::FromPlugin kept;
+  kept.set_kept(true);
+  Say("late", kept);
+  SayBye("late");
+  EXPECT_TRUE(Changes("session").empty());
+  late_replies.clear();
+  LoadPlugin("late", false, Brings("/a"));
+  EXPECT_NE(Extension().serial(), first);
+}
+
 TEST_F(ExtensionTest, AProcessThatDiedIsNotGoneUntilItIsParked) {
   LoadPlugin("session");
   LoadPlugin("late", true, Brings("/a"));
