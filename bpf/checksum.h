@@ -6,6 +6,13 @@
 #include "kernel.h"
 #include "key.h"
 
+/* ctx->data_end, read here: where it is wanted often, compilers keep its address instead of ctx, which the verifier
+ * does not have. */
+static __always_inline void* data_end(struct xdp_md* ctx) {
+  asm volatile("" : "+r"(ctx));
+  return (void*)(long)ctx->data_end;
+}
+
 #define SUM_CHUNK 512 /* what bpf_csum_diff takes at once */
 
 /* A piece of the packet, which need not be in one buffer, and zeros behind it. */

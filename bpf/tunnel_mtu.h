@@ -26,7 +26,7 @@ static __always_inline int may_tell(const struct sluice_key* key, void* nh, void
 static __always_inline int write_answer(struct xdp_md* ctx, const struct sluice_key* key, __u32 l3, __u32 length,
                                         __u32 mtu, int ipv6) {
   void* nh = (void*)(long)ctx->data + (l3 & 0xff);
-  if (nh + 48 > (void*)(long)ctx->data_end) return -1;
+  if (nh + 48 > data_end(ctx)) return -1;
   if (ipv6) {
     LOAD32(nh, 0) = bpf_htonl(0x60000000);
     LOAD32(nh, 4) = bpf_htonl((length - 40) << 16 | PROTO_ICMPV6 << 8 | 64);
@@ -54,7 +54,7 @@ static __always_inline int sum_answer(struct xdp_md* ctx, const struct sluice_ke
   __u64 sum = ipv6 ? pseudo_sum(key, 1, length - 40, PROTO_ICMPV6) : 0;
   int rest = sum_packet(ctx, l4, length - (ipv6 ? 40 : 20));
   void* at = (void*)(long)ctx->data + (l4 & 0xff);
-  if (rest < 0 || at + 4 > (void*)(long)ctx->data_end) return -1;
+  if (rest < 0 || at + 4 > data_end(ctx)) return -1;
   LOAD16(at, 2) = ~fold(sum + rest);
   return 0;
 }
@@ -68,7 +68,7 @@ static __noinline int tell_mtu(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32
   int ipv6 = cpu->editing.l3_header == SLUICE_HEADER_IPV6;
   if ((!ipv6 && cpu->editing.l3_header != SLUICE_HEADER_IPV4) || l3 < 14 || l3 > LINK_HEADER || mtu < l3) return 0;
   void* data = (void*)(long)ctx->data;
-  void* end = (void*)(long)ctx->data_end;
+  void* end = data_end(ctx);
   if (!may_tell(key, data + l3, end, ipv6) || data + LINK_HEADER > end) return 0;
   __u8 link[LINK_HEADER];
   __builtin_memcpy(link, data + 6, 6);
