@@ -10,8 +10,10 @@ std::string_view AsText(const FlowKeyBytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-bool TakesPort(const Match& match, uint32_t in_port) {
-  return (in_port & match.MaskOf(Field::in_port)) == match.ValueOf(Field::in_port);
+bool TakesOneOf(const Match& match, const std::vector<uint32_t>& in_ports) {
+  return std::ranges::any_of(in_ports, [&](uint32_t in_port) {
+    return (in_port & match.MaskOf(Field::in_port)) == match.ValueOf(Field::in_port);
+  });
 }
 
 }  // namespace
@@ -24,9 +26,11 @@ void TraceTable::Put(const v1::Flow& flow) {
     ++unreadable_;
     return;
   }
-  if (!TakesPort(*match, in_port_)) return;
+  if (!TakesOneOf(*match, in_ports_)) return;
   Place& place = flows_[*ufid];
-  place = {flow, MaskPlace(match->MaskBytes()), std::hash<std::string_view>{}(AsText(match->KeyBytes()))};
+  place = {flow, MaskPlace(match->MaskBytes()), std::hash<std::string_view>{}(AsText(match->KeyBytes())),
+           static_cast<uint32_t>(match->ValueOf(Field::recirc_id))};
+  ++recirc_ids_[place.recirc_id];
   masks_[place.mask].flows.emplace(place.hash, &place.flow);
 }
 
@@ -46,6 +50,8 @@ void TraceTable::Remove(std::string_view ufid) {
   auto& same_mask = masks_[known->second.mask].flows;
   const auto [first, last] = same_mask.equal_range(known->second.hash);
   same_mask.erase(std::find_if(first, last, [&](const auto& one) { return one.second == &known->second.flow; }));
+  const auto same_id = recirc_ids_.find(known->second.recirc_id);
+  if (--same_id->second == 0) recirc_ids_.erase(same_id);
   flows_.erase(known);
 }
 

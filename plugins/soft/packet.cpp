@@ -4,6 +4,7 @@
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -252,6 +253,18 @@ Parsed Parse(std::span<const uint8_t> frame, uint32_t in_port) {
   Parser parser(frame, parsed);
   parser.Put<Field::in_port>(in_port);
   parsed.malformed = parser.Ethernet();
+  return parsed;
+}
+
+Parsed Parse(std::span<const uint8_t> frame, const Match& beside) {
+  Parsed parsed;
+  parsed.malformed = Parser(frame, parsed).Ethernet();
+  parsed.present |= beside.FieldBits();
+  for (uint64_t left = beside.FieldBits(); left != 0; left &= left - 1) {
+    const FieldInfo& field = kFields[static_cast<size_t>(std::countr_zero(left))];
+    const auto value = beside.Value(field.id);
+    std::copy(value.begin(), value.end(), parsed.key.begin() + field.offset);
+  }
   return parsed;
 }
 

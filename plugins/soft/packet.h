@@ -53,6 +53,8 @@ struct Parsed {
 };
 
 Parsed Parse(std::span<const uint8_t> frame, uint32_t in_port);
+// With `beside`, the fields that stand in no frame and come from the passes before: in_port, recirc_id, tun_*, ct_*.
+Parsed Parse(std::span<const uint8_t> frame, const Match& beside);
 
 // Exact in every field present: the match of packets like this one, which a controller can put into a flow as it is. Of
 // a malformed packet: what stands before the damage.

@@ -30,7 +30,10 @@ class TraceRig {
  public:
   // Packets come in by port `in_port`.
   explicit TraceRig(uint32_t in_port = 1)
-      : ports_(TracePorts()), names_(ports_, PortNumbers::Unknown::kNumbered), table_(names_, in_port), in_(in_port) {}
+      : ports_(TracePorts()),
+        names_(ports_, PortNumbers::Unknown::kNumbered),
+        table_(names_, {in_port}),
+        in_(in_port) {}
 
   // Returns its ufid, the number's 128 bits.
   std::string Put(uint64_t number, const std::string& match, const std::string& actions, uint32_t priority = 0,
@@ -58,7 +61,9 @@ class TraceRig {
     }
     throw std::logic_error("no such port");
   }
-  [[nodiscard]] Trace Run(std::span<const uint8_t> frame) const { return TracePacket(table_, Place(), frame); }
+  [[nodiscard]] Trace Run(std::span<const uint8_t> frame) const {
+    return TracePacket(table_, Place(), {{frame.begin(), frame.end()}, {}});
+  }
 
   [[nodiscard]] const PortNumbers& names() const { return names_; }
   [[nodiscard]] TraceTable& table() { return table_; }
