@@ -213,9 +213,12 @@ class Walk {
         output.warning = "it is a tunnel port, and no set(tunnel(...)) says where to";
         continue;
       }
-      if (auto sent = Encapsulate(place_, *port, tunnel_, output); !sent) return EndInTunnel(sent.error());
+      if (auto sent = Encapsulate(place_, *port, tunnel_, output); !sent) {
+        step.outputs.clear();  // it is the only one: no plugin sends on what goes into a tunnel
+        return EndInTunnel(sent.error());
+      }
       WarnOf(place_, output);
-      step.note = "the outer Ethernet addresses, here 0, are those of the kernel's routes";
+      step.note = "chosen for each packet and 0 here: Ethernet addresses (the kernel's routes), source port (a hash)";
     }
   }
 

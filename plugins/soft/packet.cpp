@@ -146,6 +146,7 @@ Malformed Parser::Ipv4() {
   Copy<Field::ipv4_src>(ip + 12);
   Copy<Field::ipv4_dst>(ip + 16);
   at_ += size;
+  out_.headers.payload_offset = static_cast<uint16_t>(at_);
   return frag == kFragLater ? Malformed::kNo : Transport(ip[9]);
 }
 
@@ -165,6 +166,7 @@ Malformed Parser::Ipv6() {
   Frag frag = kFragNone;
   const Malformed malformed = Ipv6Extensions(proto, frag);
   if (malformed != Malformed::kNo) return malformed;
+  out_.headers.payload_offset = static_cast<uint16_t>(at_);
   FoundFragment(frag);
   Put<Field::ipv6_proto>(proto);
   Put<Field::ipv6_frag>(frag);

@@ -21,7 +21,8 @@ constexpr uint16_t kGreCsum = 0x8000;
 constexpr uint16_t kGreKey = 0x2000;
 constexpr uint16_t kGreSeq = 0x1000;
 constexpr uint8_t kDefaultTtl = 64;
-enum TunnelFlag : uint16_t { kFlagDf = 2, kFlagCsum = 4, kFlagKey = 8 };
+constexpr uint16_t kGeneveOam = 0x0080;
+enum TunnelFlag : uint16_t { kFlagOam = 1, kFlagDf = 2, kFlagCsum = 4, kFlagKey = 8 };
 
 uint16_t Word(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
 uint32_t Long(const uint8_t* at) { return static_cast<uint32_t>(Word(at)) << 16 | Word(at + 2); }
@@ -29,9 +30,6 @@ void PutWord(uint8_t* at, size_t value) {
   at[0] = static_cast<uint8_t>(value >> 8);
   at[1] = static_cast<uint8_t>(value);
 }
-
-// Of the inner packet's flow.
-uint16_t SourcePort(std::span<const uint8_t> /*frame*/) { return 0xc000; }
 
 // RFC 1071, not yet folded.
 uint64_t Sum(std::span<const uint8_t> bytes) {
@@ -71,11 +69,11 @@ class Outer {
 
   // Up to layer 4, which is `proto`.
   Result<void> Ip(uint8_t proto);
-  Result<void> Udp(uint16_t port, OuterChecksum checksum);
+  Result<void> Udp(uint16_t port);
   Result<void> Vxlan();
   Result<void> Geneve();
-  Result<void> Gre(OuterChecksum checksum);
-  Result<Popped> Finish();
+  Result<void> Gre();
+  Result<Popped> Finish(OuterChecksum checksum);
 
  private:
   [[nodiscard]] const uint8_t* Here() const { return frame_.data() + at_; }
@@ -91,6 +89,7 @@ class Outer {
   size_t at_ = 0;   // what comes next
   size_t end_ = 0;  // of the IP packet
   uint16_t flags_ = 0;
+  uint64_t sum_ = 0;  // of what the checksum is about, itself included; not folded
   Match tunnel_;
 };
 
@@ -98,6 +97,7 @@ Result<void> Outer::Ip(uint8_t proto) {
   const Headers& headers = parsed_.headers;
   const uint8_t* ip = frame_.data() + headers.l3_offset;
   const bool ipv4 = headers.l3 == Layer3::kIpv4;
+  if (parsed_.malformed != Malformed::kNo) return Wrong("an outer header is cut short or contradicts itself");
   if (!ipv4 && headers.l3 != Layer3::kIpv6) return Wrong("the outer packet is not IP");
   const Field proto_field = ipv4 ? Field::ipv4_proto : Field::ipv6_proto;
   if (headers.fragment) return Wrong("the outer packet is a fragment");
@@ -106,15 +106,14 @@ Result<void> Outer::Ip(uint8_t proto) {
   Say(tunnel_, Field::tun_ttl, parsed_.key.data() + Info(ipv4 ? Field::ipv4_ttl : Field::ipv6_hlimit).offset);
   Say(tunnel_, ipv4 ? Field::tun_src : Field::tun_ipv6_src, ip + (ipv4 ? 12 : 8));
   Say(tunnel_, ipv4 ? Field::tun_dst : Field::tun_ipv6_dst, ip + (ipv4 ? 16 : 24));
-  const size_t size = ipv4 ? size_t{4} * (ip[0] & 0xf) : 40;
-  at_ = headers.l3_offset + size;
-  end_ = headers.l3_offset + (ipv4 ? Word(ip + 2) : size + Word(ip + 4));
+  at_ = headers.payload_offset;
+  end_ = headers.l3_offset + (ipv4 ? Word(ip + 2) : size_t{40} + Word(ip + 4));
   if (end_ < at_ || end_ > frame_.size()) return Wrong("the outer packet's length is not what it has");
-  if (ipv4 && Fold(Sum({ip, size})) != 0xffff) return Wrong("the outer IPv4 checksum is wrong");
+  if (ipv4 && Fold(Sum({ip, at_ - headers.l3_offset})) != 0xffff) return Wrong("the outer IPv4 checksum is wrong");
   return {};
 }
 
-Result<void> Outer::Udp(uint16_t port, OuterChecksum checksum) {
+Result<void> Outer::Udp(uint16_t port) {
   if (!Has(kUdpSize)) return Wrong("the outer UDP header is cut short");
   const uint8_t* udp = Here();
   const size_t length = Word(udp + 4);
@@ -123,12 +122,7 @@ Result<void> Outer::Udp(uint16_t port, OuterChecksum checksum) {
   end_ = at_ + length;
   if (Word(udp + 6) != 0) {
     flags_ |= kFlagCsum;
-    const uint8_t* ip = frame_.data() + parsed_.headers.l3_offset;
-    if (checksum != OuterChecksum::kIgnore && Fold(PseudoSum(ip, length) + Sum(Rest())) != 0xffff) {
-      return Error{"tnl_checksum", "the outer UDP checksum is wrong"};
-    }
-  } else if (checksum == OuterChecksum::kRequire) {
-    return Error{"tnl_checksum", "there is no outer UDP checksum"};
+    sum_ = PseudoSum(frame_.data() + parsed_.headers.l3_offset, length) + Sum(Rest());
   }
   Say(tunnel_, Field::tun_tp_src, udp);
   Say(tunnel_, Field::tun_tp_dst, udp + 2);
@@ -151,6 +145,7 @@ Result<void> Outer::Geneve() {
   const uint8_t* geneve = Here();
   const size_t options = size_t{4} * (geneve[0] & 0x3f);
   if (geneve[0] >> 6 != 0) return Wrong("the Geneve header is of another version");
+  if ((geneve[1] & 0xc0) != 0) return Wrong("the Geneve packet is a control packet or has critical options");
   if (Word(geneve + 2) != kTransparentBridging) return Wrong("there is no Ethernet frame in the tunnel");
   if (!Has(kVniHeaderSize + options)) return Wrong("the Geneve options are cut short");
   SayVni(Long(geneve + 4) >> 8);
@@ -159,7 +154,7 @@ Result<void> Outer::Geneve() {
 }
 
 // RFC 2784, 2890.
-Result<void> Outer::Gre(OuterChecksum checksum) {
+Result<void> Outer::Gre() {
   if (!Has(4)) return Wrong("the GRE header is cut short");
   const uint8_t* gre = Here();
   const uint16_t flags = Word(gre);
@@ -171,27 +166,29 @@ Result<void> Outer::Gre(OuterChecksum checksum) {
   if (!Has(size)) return Wrong("the GRE header is cut short");
   if ((flags & kGreCsum) != 0) {
     flags_ |= kFlagCsum;
-    if (checksum != OuterChecksum::kIgnore && Fold(Sum(Rest())) != 0xffff) {
-      return Error{"tnl_checksum", "the GRE checksum is wrong"};
-    }
-  } else if (checksum == OuterChecksum::kRequire) {
-    return Error{"tnl_checksum", "there is no GRE checksum"};
+    sum_ = Sum(Rest());
   }
   if ((flags & kGreKey) != 0) SayVni(Long(gre + ((flags & kGreCsum) != 0 ? 8 : 4)));
   at_ += size;
   return {};
 }
 
-Result<Popped> Outer::Finish() {
+Result<Popped> Outer::Finish(OuterChecksum checksum) {
   if (!Has(ETH_HLEN)) return Wrong("the inner frame is too short for Ethernet");
+  if ((flags_ & kFlagCsum) == 0 && checksum == OuterChecksum::kRequire) {
+    return Error{"tnl_checksum", "there is no outer checksum"};
+  }
+  if ((flags_ & kFlagCsum) != 0 && checksum != OuterChecksum::kIgnore && Fold(sum_) != 0xffff) {
+    return Error{"tnl_checksum", "the outer checksum is wrong"};
+  }
   tunnel_.SetExact(Field::tun_flags, flags_);
   return Popped{at_, end_, tunnel_};
 }
 
-Result<void> TakeOff(Outer& outer, TunnelType type, uint16_t port, OuterChecksum checksum) {
+Result<void> TakeOff(Outer& outer, TunnelType type, uint16_t port) {
   if (auto ip = outer.Ip(type == TunnelType::kGre ? IPPROTO_GRE : IPPROTO_UDP); !ip) return ip;
-  if (type == TunnelType::kGre) return outer.Gre(checksum);
-  if (auto udp = outer.Udp(port, checksum); !udp) return udp;
+  if (type == TunnelType::kGre) return outer.Gre();
+  if (auto udp = outer.Udp(port); !udp) return udp;
   return type == TunnelType::kVxlan ? outer.Vxlan() : outer.Geneve();
 }
 
@@ -219,8 +216,8 @@ uint16_t DefaultTunnelPort(TunnelType type) {
 
 Result<Popped> PopTunnel(std::span<const uint8_t> frame, TunnelType type, uint16_t port, OuterChecksum checksum) {
   Outer outer(frame);
-  if (auto taken = TakeOff(outer, type, port, checksum); !taken) return taken.error();
-  return outer.Finish();
+  if (auto taken = TakeOff(outer, type, port); !taken) return taken.error();
+  return outer.Finish(checksum);
 }
 
 std::string TunnelHeader(TunnelType type, uint16_t port, const Match& set) {
@@ -249,10 +246,9 @@ std::string TunnelHeader(TunnelType type, uint16_t port, const Match& set) {
   AppendValue(header, set, ipv6 ? Field::tun_ipv6_dst : Field::tun_dst);
   const uint64_t id = set.ValueOf(Field::tun_id);
   if (type == TunnelType::kGre) {
-    const bool key = (flags & kFlagKey) != 0;
-    AppendWord(header, (checksum ? kGreCsum : 0) | (key ? kGreKey : 0));
+    const bool key = set.Has(Field::tun_id) || (flags & kFlagKey) != 0;
+    AppendWord(header, key ? kGreKey : 0);
     AppendWord(header, kTransparentBridging);
-    if (checksum) header.append(4, '\0');
     if (key) AppendWord(header, id >> 16);
     if (key) AppendWord(header, id);
     return header;
@@ -261,7 +257,7 @@ std::string TunnelHeader(TunnelType type, uint16_t port, const Match& set) {
   AppendWord(header, set.Has(Field::tun_tp_dst) ? set.ValueOf(Field::tun_tp_dst) : port);
   AppendWord(header, 0);
   AppendWord(header, checksum || ipv6 ? 0xffff : 0);
-  AppendWord(header, type == TunnelType::kVxlan ? 0x0800 : 0);
+  AppendWord(header, type == TunnelType::kVxlan ? 0x0800 : (flags & kFlagOam) != 0 ? kGeneveOam : 0);
   AppendWord(header, type == TunnelType::kVxlan ? 0 : kTransparentBridging);
   AppendWord(header, id >> 8);
   AppendWord(header, id << 8);
@@ -272,15 +268,16 @@ Result<void> PushTunnel(Frame& frame, std::string_view header, size_t mtu) {
   const uint8_t* outer = reinterpret_cast<const uint8_t*>(header.data());
   const bool ipv6 = header.size() > ETH_HLEN && outer[ETH_HLEN] >> 4 == 6;
   const size_t l4 = ETH_HLEN + (ipv6 ? size_t{40} : 20);
-  if (header.size() < l4 + 4) return Wrong("the outer header is cut short");
+  const Error short_header{"tnl_no_room", "the outer header is cut short"};
+  if (header.size() < l4 + 4) return short_header;
   const uint8_t proto = outer[ETH_HLEN + (ipv6 ? 6 : 9)];
-  if (proto == IPPROTO_UDP && header.size() < l4 + kUdpSize) return Wrong("the outer header is cut short");
+  if (proto == IPPROTO_UDP && header.size() < l4 + kUdpSize) return short_header;
   const size_t size = header.size() + frame.size();
-  if (mtu != 0 && size - ETH_HLEN > mtu) {
+  if (mtu == 0) mtu = 0xffff;
+  if (size - ETH_HLEN > mtu) {
     return Error{"tnl_mtu", "with its outer headers the packet has " + std::to_string(size - ETH_HLEN) +
                                 " bytes, which is above the MTU of " + std::to_string(mtu)};
   }
-  const uint16_t source = SourcePort(frame.bytes());
   frame.GrowFront(header.size());
   uint8_t* bytes = frame.bytes().data();
   std::memcpy(bytes, header.data(), header.size());
@@ -295,7 +292,6 @@ Result<void> PushTunnel(Frame& frame, std::string_view header, size_t mtu) {
   const std::span<uint8_t> rest = frame.bytes().subspan(l4);
   if (proto == IPPROTO_UDP) {
     uint8_t* udp = rest.data();
-    if (Word(udp) == 0) PutWord(udp, source);
     PutWord(udp + 4, rest.size());
     const bool checksum = ipv6 || Word(udp + 6) != 0;
     PutWord(udp + 6, 0);

@@ -37,8 +37,9 @@ struct Popped {
   Match tunnel;      // tun_*, each exact
 };
 
-// `frame` from its outer Ethernet header on, which may have tags; `port`: the UDP destination, host order. Errors:
-// reason "tnl_malformed" or "tnl_checksum" (the counters of these names), detail: what is wrong, without a full stop.
+// `frame` from its outer Ethernet header on, which may have tags; `port`: the UDP destination, host order. What a
+// packet of the tunnel must be is told in bpf/tunnel_pop.h. Errors: reason "tnl_malformed" or "tnl_checksum", the
+// counters of these names; detail: what is wrong, without a full stop.
 Result<Popped> PopTunnel(std::span<const uint8_t> frame, TunnelType type, uint16_t port, OuterChecksum checksum);
 
 // The outer headers of set(tunnel(...)), as those of tnl_push: Ethernet (addresses 0) to tunnel. Lengths, the IPv4 id
@@ -47,9 +48,10 @@ Result<Popped> PopTunnel(std::span<const uint8_t> frame, TunnelType type, uint16
 std::string TunnelHeader(TunnelType type, uint16_t port, const Match& set);
 
 // `header` (whole, as TunnelHeader or TnlPush have it) in front of the frame, with its lengths and the IPv4 checksum; a
-// UDP source port by the inner packet's hash, where it is 0; a UDP checksum, where it is not 0 or over IPv6; that of
-// GRE, where its flags say so. Errors: "tnl_mtu", where the packet without its Ethernet header is longer than `mtu`
-// (0: any length will do), and "tnl_malformed", where the header is none; the frame is as it was.
+// UDP checksum, where it is not 0 or over IPv6; that of GRE, where its flags say so. What the programs choose for each
+// packet stays 0: a UDP source port that is 0 (theirs is the inner flow's hash, differently seeded with each load), the
+// IPv4 identification (random without DF). Errors: "tnl_mtu", where the packet without its Ethernet header is longer
+// than `mtu` (0: 65535), and "tnl_no_room", where the header is cut short; the frame is as it was.
 Result<void> PushTunnel(Frame& frame, std::string_view header, size_t mtu);
 
 }  // namespace sluice::soft
