@@ -37,11 +37,11 @@ std::vector<Flow*> Datapath::Candidates(const Match& key) {
   return best;
 }
 
-Outcome Datapath::Hit(Flow& flow, const Bytes& frame, uint32_t in_port) {
+Outcome Datapath::Hit(Flow& flow, const Bytes& frame, uint32_t in_port, Between* between) {
   ++flow.counters.packets;
   flow.counters.bytes += frame.size();
   flow.counters.tcp_flags |= static_cast<uint32_t>(Parse(frame).key.ValueOf(Field::tcp_flags));
-  return Execute(flow.actions, frame, in_port, ports_);
+  return Execute(flow.actions, frame, in_port, ports_, between);
 }
 
 Parsed Datapath::ParseOn(uint32_t in_port, std::span<const uint8_t> frame) {
