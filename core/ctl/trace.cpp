@@ -124,7 +124,8 @@ Trace TracePacket(const TraceTable& table, const TracePlace& place, PassPacket p
   while (next && trace.passes.size() <= kMostPasses) next = RunPass(table, place, *std::move(next), trace);
   if (next) {
     trace.end = TraceEnd::kTooDeep;
-    trace.why = "it would begin more than " + std::to_string(kMostPasses) + " passes after its first: it is dropped";
+    trace.why = "it would begin more than " + std::to_string(kMostPasses) +
+                " passes after its first: it is dropped, counted as depth_exceeded";
   }
   return trace;
 }

@@ -18,8 +18,9 @@ namespace sluice::ctl {
 
 // What ct(...) finds: no connection is looked up here.
 struct TraceTracking {
-  std::vector<uint32_t> states;  // bits of ct_state, for one ct after the other; the last holds on. None: new
-  uint32_t mark = 0;             // of the connection; new ones have none
+  // Bits of ct_state, for one ct after the other; the last holds on. None: there is no connection.
+  std::vector<uint32_t> states;
+  uint32_t mark = 0;  // of the connection
 };
 
 // The port that packets come in by, and what there is beside it.
@@ -70,8 +71,10 @@ enum class TraceEnd : uint8_t {
   kTooDeep,      // would have begun more passes than a packet may
 };
 
-// Passes that a packet may begin after its first: SLUICE_PASS_DEPTH of the programs.
+// Passes that a packet may begin after its first, and ways from one program to another: SLUICE_PASS_DEPTH and
+// SLUICE_PASS_HOPS of bpf/pass.h.
 inline constexpr size_t kMostPasses = 8;
+inline constexpr size_t kMostHops = 32;
 
 // From one lookup to the end of its flow's actions.
 struct TracePass {
@@ -91,6 +94,7 @@ struct Trace {
   TraceEnd end = TraceEnd::kDone;
   std::string why;         // a sentence
   TraceTracking tracking;  // what is left of it
+  size_t hops = 0;         // ways from one program to another
 };
 
 // From the packet's first pass on, or from a later one where `packet.beside` has its fields.

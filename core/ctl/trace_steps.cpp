@@ -7,6 +7,7 @@
 
 #include "sluice/flow_text.h"
 #include "soft/execute.h"
+#include "trace_ct.h"
 #include "trace_sink.h"
 #include "trace_tunnel.h"
 
@@ -72,11 +73,6 @@ std::string WhyUnchanged(const Action& action, const soft::Parsed& packet) {
   }
   return "nothing changes";
 }
-
-// Bits of ct_state.
-constexpr uint32_t kNew = 0x01;
-constexpr uint32_t kInvalid = 0x10;
-constexpr uint32_t kTracked = 0x20;
 
 // What the library does not do on a frame: done here.
 bool IsBetweenPasses(const Action& action) {
@@ -149,6 +145,8 @@ class Walk {
 
   // What the library has passed over.
   void Between(const Action& action, TraceStep& step) {
+    const bool leaves = IsBetweenPasses(action) && !std::holds_alternative<SetField>(action);
+    if (leaves && !Hop()) return;
     if (const auto* set = std::get_if<SetField>(&action); set != nullptr && IsBetweenPasses(action)) {
       tunnel_ = set->fields;
     } else if (const auto* ct = std::get_if<Ct>(&action)) {
@@ -163,8 +161,8 @@ class Walk {
       auto popped = Pop(place_, pop->port, step.frame);
       if (!popped) return EndInTunnel(popped.error());
       ended_ = true;
-      next_ = *std::move(popped);
-      step.frame = next_->frame;
+      step.frame = popped->frame;
+      if (Hop()) next_ = *std::move(popped);
     } else if (const auto* push = std::get_if<TnlPush>(&action)) {
       auto pushed = Push(place_, *push, step.frame);
       if (!pushed) return EndInTunnel(pushed.error());
@@ -176,29 +174,33 @@ class Walk {
     }
   }
 
-  // No connection is known here: the next of the states that were asked for is what it finds.
+  // To another program. False: it is one too many.
+  bool Hop() {
+    if (++trace_.hops <= kMostHops) return true;
+    End(TraceEnd::kTooDeep, "it would go from one program to another more than " + std::to_string(kMostHops) +
+                                " times: it is dropped, counted as depth_exceeded");
+    return false;
+  }
+
+  // No connection is known here: what was asked for is what it finds, of packets that could belong to one.
   void Track(const Ct& ct, TraceStep& step) {
-    const bool ip = packet_.headers.l3 == soft::Layer3::kIpv4 || packet_.headers.l3 == soft::Layer3::kIpv6;
-    uint32_t state = ip ? kTracked | NextState() : 0;
-    uint32_t mark = (state & kNew) == 0 && ip ? trace_.tracking.mark : 0;
-    if (ip && packet_.headers.later) {
-      state = kTracked | kInvalid;
-      mark = 0;
-      step.note = "a fragment without the header of layer 4 belongs to no connection";
+    const FirstOfItsKind alone = WithoutConnection(step.frame);
+    const std::optional<uint32_t> asked = NextState();
+    const bool finds = asked && !alone.fixed;
+    const uint32_t state = finds ? kCtTracked | *asked : alone.state;
+    uint32_t mark = finds && (state & (kCtEst | kCtRel)) != 0 ? trace_.tracking.mark : 0;
+    if ((ct.commit || ct.force) && ct.mark && (state & (kCtNew | kCtEst)) != 0) {
+      mark = (mark & ~ct.mark->second) | (ct.mark->first & ct.mark->second);
     }
-    if (!ip) step.note = "only IP is tracked";
-    if (ct.commit && ct.mark && (state & kInvalid) == 0 && ip) {
-      const auto [value, mask] = *ct.mark;
-      mark = (mark & ~mask) | (value & mask);
-    }
+    if (!finds && alone.why != nullptr) step.note = alone.why;
     beside_.SetExact(Field::ct_state, state);
     beside_.SetExact(Field::ct_zone, ct.zone);
     beside_.SetExact(Field::ct_mark, mark);
   }
 
-  uint32_t NextState() {
+  std::optional<uint32_t> NextState() {
     auto& states = trace_.tracking.states;
-    if (states.empty()) return kNew;
+    if (states.empty()) return std::nullopt;
     const uint32_t state = states.front();
     if (states.size() > 1) states.erase(states.begin());
     return state;

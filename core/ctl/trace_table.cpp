@@ -18,9 +18,16 @@ bool TakesOneOf(const Match& match, const std::vector<uint32_t>& in_ports) {
 
 }  // namespace
 
+std::optional<Match> TraceTable::MatchOf(const v1::Flow& flow) const {
+  auto match = ParseMatchPart(flow.match(), names_);
+  if (!match) return std::nullopt;
+  if (!match->Has(Field::recirc_id)) match->SetExact(Field::recirc_id, 0);
+  return *std::move(match);
+}
+
 void TraceTable::Put(const v1::Flow& flow) {
   Remove(flow.ufid());
-  const auto match = ParseMatchPart(flow.match(), names_);
+  const auto match = MatchOf(flow);
   const auto ufid = Ufid::Parse(flow.ufid());
   if (!match || !ufid) {
     ++unreadable_;
@@ -62,7 +69,7 @@ std::vector<const v1::Flow*> TraceTable::Matching(const soft::Parsed& packet) co
     for (size_t i = 0; i < key.size(); ++i) key[i] = packet.key[i] & masked.mask[i];
     const auto [first, last] = masked.flows.equal_range(std::hash<std::string_view>{}(AsText(key)));
     for (auto one = first; one != last; ++one) {
-      const auto match = ParseMatchPart(one->second->match(), names_);  // the hash alone may be another's
+      const auto match = MatchOf(*one->second);  // the hash alone may be another's
       if (match && soft::Matches(*match, packet)) matching.push_back(one->second);
     }
   }

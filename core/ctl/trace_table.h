@@ -4,6 +4,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -51,6 +52,8 @@ class TraceTable {
     uint32_t recirc_id = 0;
   };
 
+  // A flow that says nothing of recirc_id is for 0; nullopt: it is not understood.
+  [[nodiscard]] std::optional<Match> MatchOf(const v1::Flow& flow) const;
   size_t MaskPlace(const FlowKeyBytes& mask);
 
   const PortNames& names_;

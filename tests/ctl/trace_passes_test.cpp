@@ -6,6 +6,7 @@
 #include "reference/packet.h"
 #include "reference/parser.h"
 #include "trace.h"
+#include "trace_ct.h"
 #include "trace_print.h"
 #include "trace_rig.h"
 
@@ -71,7 +72,7 @@ TEST_F(TracePassesTest, ALoopEnds) {
   const Trace trace = Run();
   EXPECT_EQ(trace.end, TraceEnd::kTooDeep);
   EXPECT_EQ(trace.passes.size(), 1 + kMostPasses);
-  EXPECT_EQ(trace.why, "it would begin more than 8 passes after its first: it is dropped");
+  EXPECT_EQ(trace.why, "it would begin more than 8 passes after its first: it is dropped, counted as depth_exceeded");
 }
 
 TEST_F(TracePassesTest, WhatExpiresMayGoOnToo) {
@@ -94,8 +95,7 @@ TEST_F(TracePassesTest, AMalformedPacketOfALaterPass) {
 }
 
 TEST_F(TracePassesTest, ItBeginsWhereTheFieldsSay) {
-  Put({{"in_port(p1)", "p4"}, {"recirc_id(0x5),ct_state(+trk+est)", "p2"}});
-  rig_.Put(2, "recirc_id(0x5),ct_state(+trk+est)", "p2", 1);
+  Put({{"in_port(p1)", "p4"}, {"recirc_id(0x5),ct_state(+trk+est)", "p2"}});  // no recirc_id: 0
   const Trace trace = Run("recirc_id(0x5),ct_state(+est)," + kUdp);
   ASSERT_EQ(trace.passes.size(), 1U);
   EXPECT_TRUE(trace.passes[0].packet.starts_with("recirc_id(0x5),ct_state(est|trk),in_port(p1),eth("))
@@ -140,6 +140,43 @@ TEST_F(TracePassesTest, WhatIsNotTracked) {
   EXPECT_EQ(trace.passes.at(1).packet.find("ct_state(new"), std::string::npos);
   trace = Run("ipv4(proto=17,frag=later)");
   EXPECT_TRUE(trace.passes.at(0).steps.at(0).now.starts_with("ct_state(inv|trk)"));
+  EXPECT_EQ(trace.passes.at(0).steps.at(0).note, "a later fragment has no header of layer 4");
+}
+
+TEST_F(TracePassesTest, WithoutAConnectionItIsNewOrInvalid) {
+  Put({{"in_port(p1)", "ct(zone=5),recirc(1)"}});
+  const auto state = [&](const std::string& fields) {
+    const std::string now = Run(fields).passes.at(0).steps.at(0).now;
+    return now.substr(0, now.find(','));
+  };
+  EXPECT_EQ(state("tcp(dst=80),tcp_flags(syn)"), "ct_state(new|trk)");
+  EXPECT_EQ(state("tcp(dst=80),tcp_flags(ack)"), "ct_state(new|trk)");
+  for (const std::string flags : {"syn|ack", "rst", "fin|ack", "syn|fin", "psh", "0"}) {
+    EXPECT_EQ(state("tcp(dst=80),tcp_flags(" + flags + ")"), "ct_state(inv|trk)") << flags;
+  }
+  EXPECT_EQ(state("icmp(type=8)"), "ct_state(new|trk)");
+  EXPECT_EQ(state("icmp(type=0)"), "ct_state(inv|trk)");
+  EXPECT_EQ(state("icmpv6(type=129)"), "ct_state(inv|trk)");
+  EXPECT_EQ(state("icmp(type=3)"), "ct_state(inv|trk)");
+  EXPECT_EQ(state("sctp(dst=3)"), "ct_state(inv|trk)");
+  rig_.tracking = {{kCtEst}, 0};
+  EXPECT_EQ(state("tcp(dst=80),tcp_flags(syn|ack)"), "ct_state(est|trk)");
+  EXPECT_EQ(state("tcp(dst=80),tcp_flags(syn|fin)"), "ct_state(inv|trk)");
+  EXPECT_EQ(state("icmp(type=3)"), "ct_state(est|trk)");
+  EXPECT_EQ(state("sctp(dst=3)"), "ct_state(inv|trk)");
+}
+
+TEST_F(TracePassesTest, TooManyProgramsOnTheWay) {
+  std::string clears;
+  for (int i = 0; i < 8; ++i) clears += "ct_clear,";
+  for (int pass = 0; pass < 6; ++pass) {
+    const std::string id = std::to_string(pass);
+    rig_.Put(10 + pass, "recirc_id(" + id + ")", clears + "recirc(" + std::to_string(pass + 1) + ")");
+  }
+  const Trace trace = Run();
+  EXPECT_EQ(trace.end, TraceEnd::kTooDeep);
+  EXPECT_EQ(trace.passes.size(), 4U);
+  EXPECT_NE(trace.why.find("more than 32 times"), std::string::npos) << trace.why;
 }
 
 // What set(tunnel(...)) and a tunnel port send comes in again by tnl_pop as it was.

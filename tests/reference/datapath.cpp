@@ -29,6 +29,8 @@ void Datapath::Delete(const Ufid& ufid) { flows_.erase(ufid); }
 std::vector<Flow*> Datapath::Candidates(const Match& key) {
   std::vector<Flow*> best;
   for (auto& [ufid, flow] : flows_) {
+    // A flow that says nothing of recirc_id is for 0.
+    if (!flow.match.Has(Field::recirc_id) && key.ValueOf(Field::recirc_id) != 0) continue;
     if (!Matches(flow.match, key)) continue;
     if (!best.empty() && flow.priority < best.front()->priority) continue;
     if (!best.empty() && flow.priority > best.front()->priority) best.clear();
