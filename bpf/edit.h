@@ -55,6 +55,11 @@ static __always_inline __u32 l4_header(__u8 proto, int ipv6) {
   return SLUICE_HEADER_ETH;
 }
 
+/* What is behind the tags. */
+static __always_inline __be16 network_type(const struct sluice_key* key) {
+  return key->cvlan_tci ? key->cvlan_eth_type : key->vlan_tci ? key->vlan_eth_type : key->eth_type;
+}
+
 /* Finds the headers of the packet whose key is in cpu->key, once, before the first edit. */
 static __noinline int locate_headers(struct xdp_md* ctx, struct sluice_cpu* cpu) {
   if (!cpu) return 0;
@@ -63,7 +68,7 @@ static __noinline int locate_headers(struct xdp_md* ctx, struct sluice_cpu* cpu)
   void* data = (void*)(long)ctx->data;
   void* end = (void*)(long)ctx->data_end;
   __u32 l3 = 14 + (key->vlan_tci ? 4 : 0) + (key->cvlan_tci ? 4 : 0);
-  __be16 type = key->cvlan_tci ? key->cvlan_eth_type : key->vlan_tci ? key->vlan_eth_type : key->eth_type;
+  __be16 type = network_type(key);
   e->failed = 0;
   e->terminal = SLUICE_ACTION_NONE;
   e->l3 = l3;

@@ -1,11 +1,18 @@
 /* SPDX-License-Identifier: (GPL-2.0-only OR Apache-2.0) */
 /* What becomes of a packet: a record's terminal, upcalls, and the miss policy. edit.h has the edits. BPF programs only.
- */
+ *
+ * What it asks of the receiving port and of the pass at hand is in port.h, for programs that are a port's own, and in
+ * pass_port.h, for those of later passes. */
 #ifndef SLUICE_BPF_EXECUTE_H
 #define SLUICE_BPF_EXECUTE_H
 
 #include "edit.h"
 #include "maps.h"
+#ifdef SLUICE_LATER_PASSES
+#include "pass_port.h"
+#else
+#include "port.h"
+#endif
 #include "table.h"
 #include "table_tuple_space.h"
 #include "upcall.h"
@@ -24,43 +31,20 @@ struct {
   __array(values, struct sluice_group_map);
 } groups SEC(".maps");
 
-/* Receive queue to AF_XDP socket. */
-struct {
-  __uint(type, BPF_MAP_TYPE_XSKMAP);
-  __uint(max_entries, 256);
-  __type(key, __u32);
-  __type(value, __u32);
-} xsks SEC(".maps");
-
-/* What went to user space in the current window; see SLUICE_UPCALL_WINDOW_BITS. Racing CPUs may let a few more pass. */
-struct {
-  __u64 window;
-  __u64 used;
-} upcall_budget SEC(".data.upcalls");
-
-static __always_inline int upcall_allowed(void) {
-  __u32 limit = *(volatile __u32*)&control.upcalls_per_window;
-  if (!limit) return 1;
-  __u64 window = bpf_ktime_get_coarse_ns() >> SLUICE_UPCALL_WINDOW_BITS;
-  if (upcall_budget.window != window) {
-    upcall_budget.window = window;
-    upcall_budget.used = 0;
-  }
-  return __sync_fetch_and_add(&upcall_budget.used, 1) < limit;
-}
-
 /* Into the AF_XDP socket of the packet's queue, with what user space is to know in front. */
 static __always_inline int to_socket(struct xdp_md* ctx, __u32 reason, __u32 record, __u32 gen, __u32 arg) {
+  __u32 socket;
+  if (find_socket(ctx, &socket) || add_prefix(ctx)) return XDP_DROP;
   /* A packet may have come with metadata of its own. */
   int room = (int)(ctx->data - ctx->data_meta) - (int)sizeof(struct sluice_upcall_meta);
   if (bpf_xdp_adjust_meta(ctx, room)) return XDP_DROP;
   struct sluice_upcall_meta* meta = (void*)(long)ctx->data_meta;
   if ((void*)(meta + 1) > (void*)(long)ctx->data) return XDP_DROP;
-  meta->magic_reason = SLUICE_UPCALL_MAGIC | reason;
+  meta->magic_reason = SLUICE_UPCALL_MAGIC | SLUICE_UPCALL_FROM | reason;
   meta->record = record;
   meta->gen = gen;
   meta->arg = arg;
-  return bpf_redirect_map(&xsks, ctx->rx_queue_index, XDP_DROP);
+  return bpf_redirect_map(&xsks, socket, XDP_DROP);
 }
 
 /* A packet that no flow takes, or (record, gen, arg) one whose flow says so. */
@@ -85,7 +69,7 @@ static __noinline int software(struct xdp_md* ctx, __u32 record, __u32 gen, __u3
 }
 
 static __always_inline int miss(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32 reason, __u32 detail) {
-  switch (control.miss_policy) {
+  switch (miss_policy()) {
     case SLUICE_MISS_UPCALL:
       return upcall(ctx, reason, detail, 0, 0);
     case SLUICE_MISS_DROP:
@@ -114,6 +98,53 @@ static __always_inline int output(struct sluice_cpu* cpu, __u32 port) {
   return verdict;
 }
 
+/* To another program. Comes back only if there is none. */
+static __always_inline int leave(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32 terminal, __u32 arg, __u32 record,
+                                 __u32 gen) {
+  count(cpu, SLUICE_COUNT_recirculated);
+  if (begin_pass(cpu, terminal, arg, record, gen)) return XDP_DROP;
+  switch (terminal) { /* indexes that are constants make it a jump */
+    case SLUICE_ACTION_RECIRC:
+      bpf_tail_call_static(ctx, &next_programs, SLUICE_PASS_LOOKUP);
+      break;
+    case SLUICE_ACTION_CT:
+      bpf_tail_call_static(ctx, &next_programs, SLUICE_PASS_CT);
+      break;
+    case SLUICE_ACTION_TNL_POP:
+      bpf_tail_call_static(ctx, &next_programs, SLUICE_PASS_POP);
+      break;
+    default:
+      bpf_tail_call_static(ctx, &next_programs, SLUICE_PASS_PUSH);
+  }
+  count(cpu, SLUICE_COUNT_missed_tail_call);
+  return XDP_DROP;
+}
+
+/* `record` and `gen` are those of the flow whose terminal it is. */
+static __always_inline int finish(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32 terminal, __u32 arg, __u32 record,
+                                  __u32 gen) {
+  switch (terminal) {
+    case SLUICE_ACTION_OUTPUT:
+      return output(cpu, arg);
+    case SLUICE_ACTION_GROUP:
+      return output_many(cpu, arg, BPF_F_BROADCAST);
+    case SLUICE_ACTION_FLOOD:
+      return output_many(cpu, SLUICE_GROUP_FLOOD, BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS);
+    case SLUICE_ACTION_USERSPACE:
+      return upcall(ctx, SLUICE_UPCALL_ACTION, record, gen, arg);
+    case SLUICE_ACTION_SOFTWARE:
+      return software(ctx, record, gen, arg);
+    case SLUICE_ACTION_RECIRC:
+    case SLUICE_ACTION_CT:
+    case SLUICE_ACTION_TNL_POP:
+    case SLUICE_ACTION_TNL_PUSH:
+      return leave(ctx, cpu, terminal, arg, record, gen);
+    default:
+      count(cpu, SLUICE_COUNT_drop);
+      return XDP_DROP;
+  }
+}
+
 static __always_inline int execute(struct xdp_md* ctx, struct sluice_cpu* cpu, const struct sluice_record* record,
                                    __u32 index) {
   __u32 terminal = record->terminal;
@@ -129,21 +160,7 @@ static __always_inline int execute(struct xdp_md* ctx, struct sluice_cpu* cpu, c
       arg = cpu->editing.terminal_arg;
     }
   }
-  switch (terminal) {
-    case SLUICE_ACTION_OUTPUT:
-      return output(cpu, arg);
-    case SLUICE_ACTION_GROUP:
-      return output_many(cpu, arg, BPF_F_BROADCAST);
-    case SLUICE_ACTION_FLOOD:
-      return output_many(cpu, SLUICE_GROUP_FLOOD, BPF_F_BROADCAST | BPF_F_EXCLUDE_INGRESS);
-    case SLUICE_ACTION_USERSPACE:
-      return upcall(ctx, SLUICE_UPCALL_ACTION, index, gen, arg);
-    case SLUICE_ACTION_SOFTWARE:
-      return software(ctx, index, gen, arg);
-    default:
-      count(cpu, SLUICE_COUNT_drop);
-      return XDP_DROP;
-  }
+  return finish(ctx, cpu, terminal, arg, index, gen);
 }
 
 #endif

@@ -15,7 +15,9 @@
  * - Ports, ICMP type and code and tcp_flags of later fragments are 0. Headers must be whole (TCP 20 bytes, UDP 8, SCTP
  *   12, ICMP and ICMPv6 8), else malformed_l4; of other protocols nothing is read.
  * - ARP and RARP (0x8035): 28 bytes must be there, else malformed_arp. Not Ethernet and IPv4: its fields are 0.
- * - tcp_flags: 12 bits, from the reserved ones and NS down to FIN. */
+ * - tcp_flags: 12 bits, from the reserved ones and NS down to FIN.
+ *
+ * The key of later passes (SLUICE_LATER_PASSES) has behind these what the passes before have found out: pass.h. */
 #ifndef SLUICE_BPF_KEY_H
 #define SLUICE_BPF_KEY_H
 
@@ -91,9 +93,34 @@ struct sluice_key {
   };
   /* Word 8. */
   __be32 ipv6_label;
+#ifndef SLUICE_LATER_PASSES
   __u32 reserved;
 };
 
 _Static_assert(sizeof(struct sluice_key) == 72, "nine words");
+#else
+  __be32 recirc_id;
+  /* Word 9, and from word 11 on: as they lie in struct sluice_pass. */
+  __be32 ct_state;
+  __be32 ct_mark;
+  /* Word 10. */
+  __be32 in_port; /* the receiving port, or the tunnel port that it came out of */
+  __be16 ct_zone;
+  __u16 reserved;
+  /* Words 11 to 17: struct sluice_tunnel. */
+  __be64 tun_id;
+  __be32 tun_src;
+  __be32 tun_dst;
+  __u8 tun_ipv6_src[16];
+  __u8 tun_ipv6_dst[16];
+  __be16 tun_tp_src;
+  __be16 tun_tp_dst;
+  __be16 tun_flags;
+  __u8 tun_tos;
+  __u8 tun_ttl;
+};
+
+_Static_assert(sizeof(struct sluice_key) == 144, "eighteen words");
+#endif
 
 #endif

@@ -11,7 +11,8 @@ const volatile struct sluice_config config SEC(".rodata.config");
 
 struct sluice_control control SEC(".data.control") = {.cache_gen = 1};
 
-/* One per possible CPU, indexed by CPU: an array and not a per-CPU array so that user space can map it. */
+/* One per possible CPU, indexed by CPU: an array and not a per-CPU array so that user space can map it. Of later
+ * passes: indexed by pass slot of the receiving port x CPUs + CPU. */
 struct {
   __uint(type, BPF_MAP_TYPE_ARRAY);
   __uint(map_flags, BPF_F_MMAPABLE);
@@ -28,12 +29,14 @@ struct {
   __type(value, __u32);
 } ports SEC(".maps");
 
+#ifndef SLUICE_LATER_PASSES
 static __always_inline struct sluice_cpu* this_cpu(void) {
   __u32 cpu = bpf_get_smp_processor_id();
   return bpf_map_lookup_elem(&cpus, &cpu);
 }
+#endif
 
-static __always_inline void count(struct sluice_cpu* cpu, enum sluice_counter counter) { cpu->counters[counter]++; }
+static __always_inline void count(struct sluice_cpu* cpu, __u32 counter) { cpu->counters[counter]++; }
 
 /* `length` of the frame at hand: of all its buffers where the program takes several. */
 static __always_inline __u64 frame_length(struct xdp_md* ctx) {

@@ -5,10 +5,10 @@
  * through `passes`, to another program: RECIRC looks the packet up again, CT, TNL_POP and TNL_PUSH are steps, each of
  * which does one thing to the packet and then goes on as its own terminal says.
  *
- * `passes`, `pass_state`, `steps` and `pass_ports` are one map each for all ports and objects (`passes`: one for objects
- * that take packets of several buffers and one for the others, as the kernel keeps these apart). So a new set of
- * programs, with tables of its own, takes the place of another by the slots of `passes`, while packets that are
- * in the old one leave it by its own `tail_calls`. */
+ * `passes`, `pass_state`, `steps` and `pass_ports` are one map each for all ports and objects (`passes`: one for
+ * objects that take packets of several buffers and one for the others, as the kernel keeps these apart). So a new set
+ * of programs, with tables of its own, takes the place of another by the slots of `passes`, while packets that are in
+ * the old one leave it by its own `tail_calls`. */
 #ifndef SLUICE_BPF_PASS_H
 #define SLUICE_BPF_PASS_H
 
@@ -27,6 +27,7 @@ enum sluice_pass_program {
 #define SLUICE_PASS_PORTS 1024 /* ports whose packets may take more than one pass: entries of `pass_ports` */
 #define SLUICE_STEPS 16384     /* entries of `steps` */
 #define SLUICE_TUNNEL_HEADER 128
+#define SLUICE_PASS_HOPS 32 /* tail calls that the kernel lets a packet make are 33 */
 
 /* Outer headers gone by tnl_pop, or what set(tunnel()) said: as the match fields tun_*. Network byte order; 0 where
  * there was none. IPv4 and IPv6 addresses each have their place. */
@@ -35,7 +36,7 @@ struct sluice_tunnel {
   __be32 src, dst;
   __u8 ipv6_src[16], ipv6_dst[16];
   __be16 tp_src, tp_dst;
-  __be16 flags; /* OVS's FLOW_TNL_F_*: DF 1, CSUM 2, KEY 4 */
+  __be16 flags; /* OVS's FLOW_TNL_F_*: DF 1 (tnl_pop does not say it, as OVS does not), CSUM 2, KEY 4 */
   __u8 tos, ttl;
 };
 
@@ -45,15 +46,24 @@ struct sluice_pass {
   __u32 depth; /* passes begun after the first */
   __u32 slot;  /* of the receiving port, in `pass_ports` */
   __u32 step;  /* CT, TNL_POP, TNL_PUSH: entry of `steps` */
-  __u32 reserved;
+  /* Of the flow whose actions sent the packet here, for an upcall that a step makes. depth 0: of the port's own table,
+   * else of the one of later passes. */
+  __u32 record;
   /* What the next lookup is for. As in the key: network byte order. */
   __be32 recirc_id;
-  __be32 in_port; /* the receiving port's number, or that of the tunnel port */
+  __be32 in_port;  /* the receiving port's number, or that of the tunnel port */
   __be32 ct_state; /* SLUICE_CT_*; 0: not tracked */
   __be32 ct_mark;
   __be16 ct_zone;
-  __u16 reserved2[3];
+  __u16 hops; /* tail calls made: the kernel has a limit for them */
+  __u32 gen;  /* the record's */
   struct sluice_tunnel tunnel;
+};
+
+/* A value of `pass_state`: CPUs write theirs all the time, so that each has cache lines of its own. */
+struct sluice_pass_state {
+  struct sluice_pass pass;
+  __u64 unused[4];
 };
 
 /* ct_state, host order: OVS_CS_F_* of openvswitch.h. */
@@ -86,8 +96,10 @@ enum sluice_step_flags {
   SLUICE_STEP_CSUM_VERIFY = 16,  /* wrong: dropped */
   SLUICE_STEP_CSUM_REQUIRE = 32, /* 0: dropped, too */
   /* TNL_PUSH */
-  SLUICE_STEP_FIB = 64,  /* Ethernet addresses by the kernel's routes and neighbours, through ifindex */
-  SLUICE_STEP_CSUM = 128, /* an outer UDP checksum; always over IPv6 */
+  /* Ethernet addresses by the kernel's routes and neighbours, through ifindex. Who makes the step has the neighbour
+   * resolved and kept so: packets do not do it, they are dropped and counted in tnl_no_neighbour meanwhile. */
+  SLUICE_STEP_FIB = 64,
+  SLUICE_STEP_CSUM = 128,     /* an outer UDP checksum; always over IPv6 */
   SLUICE_STEP_MTU_ICMP = 256, /* inner packet too long: tell its sender by ICMP, beside the counter */
 };
 
@@ -96,8 +108,8 @@ enum sluice_tunnel_type { SLUICE_TUNNEL_GRE = 3, SLUICE_TUNNEL_VXLAN = 4, SLUICE
 /* One entry of `steps`: map ARRAY, mapped. Never changes while a record refers to it. Host order unless said. */
 struct sluice_step {
   __u32 flags; /* enum sluice_step_flags */
-  /* What follows; enum sluice_action_type and its argument. DROP, OUTPUT, GROUP, FLOOD, USERSPACE, RECIRC (argument:
-   * recirc_id), or another step. */
+  /* What follows CT and TNL_PUSH (after TNL_POP there always is a pass with recirc_id 0); enum sluice_action_type and
+   * its argument. DROP, OUTPUT, GROUP, FLOOD, USERSPACE, RECIRC (argument: recirc_id), or another step. */
   __u32 terminal;
   __u32 terminal_arg;
   /* CT */
@@ -116,6 +128,44 @@ struct sluice_step {
   __u8 header[SLUICE_TUNNEL_HEADER];
 };
 
+/* ICMP echo that is tracked: map `ct_echoes`, LRU_HASH. Network byte order but for the zone. */
+#define SLUICE_CT_ECHOES 65536
+struct sluice_ct_echo_key {
+  __u16 zone;
+  __be16 id;
+  __u32 ipv6; /* 1, or 0: then addresses have 4 bytes */
+  __u8 src[16], dst[16];
+};
+struct sluice_ct_echo {
+  __u32 expires; /* jiffies, the lower half */
+  __u32 mark;
+  __u32 replied;
+};
+
+/* Seconds after which ct takes a connection for gone when nothing comes: the kernel's nf_conntrack_*_timeout_*. */
+enum sluice_ct_timeout {
+  SLUICE_CT_TCP_SYN_SENT,
+  SLUICE_CT_TCP_SYN_RECV,
+  SLUICE_CT_TCP_ESTABLISHED,
+  SLUICE_CT_TCP_FIN, /* fin_wait, for all that follows the first FIN */
+  SLUICE_CT_TCP_CLOSE,
+  SLUICE_CT_TCP_UNACKNOWLEDGED, /* for connections found in their midst */
+  SLUICE_CT_UDP,
+  SLUICE_CT_UDP_STREAM,
+  SLUICE_CT_ICMP,
+  SLUICE_CT_TIMEOUTS
+};
+
+/* In section .rodata.passes of the object of later passes: set before the load. */
+struct sluice_pass_config {
+  __u32 depth;        /* passes that a packet may begin after its first */
+  __u32 cpus;         /* possible ones */
+  __u32 hz;           /* jiffies a second */
+  __u32 ct_opts_size; /* of the kernel's struct bpf_ct_opts, as far as the programs know it: 12 or, with zones, 16 */
+  __u32 ct_timeouts[SLUICE_CT_TIMEOUTS];
+  __u32 reserved;
+};
+
 /* What goes before the frame of a packet that a later pass sends to user space, as bytes of the packet: user space
  * takes it off. Says so by SLUICE_UPCALL_PASS in the metadata's reason (upcall.h). */
 struct sluice_pass_prefix {
@@ -123,6 +173,7 @@ struct sluice_pass_prefix {
 };
 
 #ifdef __cplusplus
-static_assert(sizeof(sluice_tunnel) == 56 && sizeof(sluice_pass) == 96 && sizeof(sluice_step) == 176);
+static_assert(sizeof(sluice_tunnel) == 56 && sizeof(sluice_pass) == 96 && sizeof(sluice_step) == 176 &&
+              sizeof(sluice_pass_state) == 128 && sizeof(sluice_pass_config) == 56);
 #endif
 #endif

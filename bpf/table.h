@@ -15,12 +15,16 @@
 #define SLUICE_WORDS
 #else
 #ifndef SLUICE_KEY_WORDS
+#ifdef SLUICE_LATER_PASSES
+#define SLUICE_KEY_WORDS 18
+#else
 #define SLUICE_KEY_WORDS 9
+#endif
 #endif
 #define SLUICE_WORDS SLUICE_KEY_WORDS
 #endif
 #define SLUICE_CONTRACT_ABI 1 /* of CONTRACT.md: the structures here, in action.h and in counters.h */
-#define SLUICE_MAX_KEY_WORDS 16
+#define SLUICE_MAX_KEY_WORDS 20
 #define SLUICE_MAX_MASKS 255
 #define SLUICE_MASK_SLOTS 256
 #define SLUICE_MASK_LISTS 16
@@ -93,7 +97,9 @@ struct sluice_control {
   __u32 miss_policy;  /* enum sluice_miss_policy; also for malformed packets */
   /* Packets that go to user space in one window of 2^SLUICE_UPCALL_WINDOW_BITS ns; 0: no limit. */
   __u32 upcalls_per_window;
-  __u32 reserved[3];
+  __u32 port;      /* this one's number; told to later passes */
+  __u32 pass_slot; /* its entry of `pass_ports` (pass.h) */
+  __u32 reserved;
   __u64 union_mask[SLUICE_WORDS]; /* of all masks: what the cache's hash looks at */
 };
 #define SLUICE_UPCALL_WINDOW_BITS 24

@@ -154,7 +154,7 @@ Result<void> Object::Open() {
     const std::string said = warnings.First();
     return Bad(options_.path, said.empty() ? std::strerror(error) : said);
   }
-  auto meta = ReadMeta(object_.get());
+  auto meta = ReadMeta(object_.get(), options_.passes ? ObjectRole::kLaterPasses : ObjectRole::kPort);
   if (!meta) return Bad(options_.path, meta.error().detail);
   meta_ = *std::move(meta);
   return {};
@@ -178,6 +178,41 @@ Result<void> Object::ShareMap(const char* name, int fd) {
   return {};
 }
 
+Result<void> Object::ShareMaps() {
+  for (const auto& [name, fd] : std::initializer_list<std::pair<const char*, int>>{{"ports", options_.ports_fd},
+                                                                                   {"groups", options_.groups_fd},
+                                                                                   {"passes", options_.programs_fd},
+                                                                                   {"pass_state", options_.state_fd}}) {
+    if (auto shared = ShareMap(name, fd); !shared) return shared;
+  }
+  if (!options_.passes) return {};
+  for (const auto& [name, fd] : options_.passes->maps) {
+    if (auto shared = ShareMap(name.c_str(), fd); !shared) return shared;
+  }
+  return options_.passes->twin != nullptr ? ShareWithTwin(*options_.passes->twin) : Result<void>();
+}
+
+// All but what the kernel keeps apart for packets of one and of several buffers, and what is fixed at the load.
+Result<void> Object::ShareWithTwin(const Object& twin) {
+  const bpf_map* map = nullptr;
+  bpf_object__for_each_map(map, twin.object_.get()) {
+    const std::string name = bpf_map__name(map);
+    if (name == "tail_calls" || name == "ports" || name.starts_with(".rodata") || bpf_map__fd(map) < 0) continue;
+    if (auto shared = ShareMap(name.c_str(), bpf_map__fd(map)); !shared) return shared;
+  }
+  return {};
+}
+
+Result<void> Object::SetUpPasses() {
+  if (!options_.passes) return {};
+  if (!options_.passes->ct) {
+    bpf_program__set_autoload(bpf_object__find_program_by_name(object_.get(), "sluice_ct"), false);
+    meta_.actions &= ~(1U << SLUICE_ACTION_CT);
+  }
+  const auto* config = reinterpret_cast<const char*>(&options_.passes->config);
+  return SetInitialValue(".rodata.passes", {config, sizeof options_.passes->config});
+}
+
 Result<void> Object::Prepare() {
   cpu_count_ = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   const uint64_t stats = static_cast<uint64_t>(cpu_count_) * RecordsFor(options_.max_flows);
@@ -185,20 +220,21 @@ Result<void> Object::Prepare() {
 
   const sluice_config config = MakeConfig(options_);
   record_count_ = config.records;
+  const uint32_t cpus = options_.passes ? cpu_count_ * SLUICE_PASS_PORTS : cpu_count_;
   edit_count_ = meta_.max_edits == 0 ? 0 : EditsFor(options_);
   for (auto [name, entries] :
        std::initializer_list<std::pair<const char*, uint32_t>>{{"records", record_count_},
                                                                {"stats", static_cast<uint32_t>(stats)},
-                                                               {"cpus", cpu_count_},
+                                                               {"cpus", cpus},
+                                                               {"pass_state", cpu_count_},
                                                                {"cache", options_.cache_entries},
                                                                {"cache_keys", config.cache_keys_mask + 1},
                                                                {"edits", edit_count_}}) {
     if (auto sized = SizeMap(name, entries); !sized) return sized;
   }
-  if (auto shared = ShareMap("ports", options_.ports_fd); !shared) return shared;
-  if (auto shared = ShareMap("groups", options_.groups_fd); !shared) return shared;
-
+  if (auto shared = ShareMaps(); !shared) return shared;
   if (auto set = SetConfig(config); !set) return set;
+  if (auto set = SetUpPasses(); !set) return set;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object_.get()) {
     if (options_.frags) bpf_program__set_flags(program, BPF_F_XDP_HAS_FRAGS);
@@ -213,17 +249,23 @@ Result<void> Object::Prepare() {
 
 // The configuration, with the factors of the cache's hash behind it.
 Result<void> Object::SetConfig(const sluice_config& config) {
-  std::vector<uint64_t> factors(words() + 1);
-  if (getrandom(factors.data(), factors.size() * 8, 0) != static_cast<ssize_t>(factors.size() * 8)) {
+  hash_.resize(words() + 1);
+  if (options_.passes && options_.passes->twin != nullptr) {
+    hash_ = options_.passes->twin->hash_;
+  } else if (getrandom(hash_.data(), hash_.size() * 8, 0) != static_cast<ssize_t>(hash_.size() * 8)) {
     return SystemError("getrandom", errno);
   }
-  for (auto& factor : factors) factor |= 1;
-  std::vector<char> bytes(sizeof config + factors.size() * 8);
+  for (auto& factor : hash_) factor |= 1;
+  std::vector<char> bytes(sizeof config + hash_.size() * 8);
   std::memcpy(bytes.data(), &config, sizeof config);
-  std::memcpy(bytes.data() + sizeof config, factors.data(), factors.size() * 8);
-  bpf_map* map = bpf_object__find_map_by_name(object_.get(), ".rodata.config");
+  std::memcpy(bytes.data() + sizeof config, hash_.data(), hash_.size() * 8);
+  return SetInitialValue(".rodata.config", bytes);
+}
+
+Result<void> Object::SetInitialValue(const char* name, std::span<const char> bytes) {
+  bpf_map* map = bpf_object__find_map_by_name(object_.get(), name);
   if (const int error = bpf_map__set_initial_value(map, bytes.data(), bytes.size()); error != 0) {
-    return SystemError("bpf_map__set_initial_value of .rodata.config", -error);
+    return SystemError(std::string("bpf_map__set_initial_value of ") + name, -error);
   }
   return {};
 }
@@ -247,15 +289,22 @@ Result<void> Object::LoadIntoKernel() {
     if (error == ENOMEM) result.detail += "; max_flows and cache_entries say how much it takes";
     return result;
   }
-  program_fd_ = bpf_program__fd(bpf_object__find_program_by_name(object_.get(), "sluice_xdp"));
+  program_fd_ = ProgramFd(options_.passes ? "sluice_lookup" : "sluice_xdp");
   return EnterTailCalls();
+}
+
+int Object::ProgramFd(const std::string& name) const {
+  const bpf_program* program = bpf_object__find_program_by_name(object_.get(), name.c_str());
+  const int fd = program == nullptr ? -1 : bpf_program__fd(program);
+  return fd < 0 ? -1 : fd;
 }
 
 Result<void> Object::EnterTailCalls() {
   const int map = MapFd("tail_calls");
   for (uint32_t slot = 0; slot < meta_.tail_calls.size(); ++slot) {
     const std::string& name = meta_.tail_calls[slot];
-    const int program = bpf_program__fd(bpf_object__find_program_by_name(object_.get(), name.c_str()));
+    const int program = ProgramFd(name);
+    if (program < 0) continue;  // left out
     if (bpf_map_update_elem(map, &slot, &program, BPF_ANY) != 0) {
       return SystemError("entering program " + name + " of " + options_.path + " into its tail_calls", errno);
     }
@@ -318,12 +367,17 @@ void Object::SetUpcallRate(uint32_t packets_per_second) {
   options_.upcall_rate = packets_per_second;
 }
 
+void Object::SetPassPort(uint32_t number, uint32_t slot) {
+  __atomic_store_n(&control().port, number, __ATOMIC_RELEASE);
+  __atomic_store_n(&control().pass_slot, slot, __ATOMIC_RELEASE);
+}
+
 Object::Counters Object::ReadCounters() const {
   Counters sum;
   for (uint32_t cpu = 0; cpu < cpu_count_; ++cpu) {
-    const auto* counting = reinterpret_cast<const sluice_cpu*>(cpus_.As<char>() + cpu * cpu_size_);
+    const uint64_t* counters = CountersAt(cpu);
     for (uint32_t i = 0; i < SLUICE_COUNTER_END; ++i) {
-      sum.values[i] += __atomic_load_n(&counting->counters[i], __ATOMIC_RELAXED);
+      sum.values[i] += __atomic_load_n(&counters[i], __ATOMIC_RELAXED);
     }
   }
   return sum;

@@ -4,15 +4,18 @@
 
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include "action.h"
 #include "counters.h"
 #include "mapping.h"
 #include "object_meta.h"
+#include "pass.h"
 #include "sluice/error.h"
 #include "table.h"
 #include "upcall.h"
@@ -39,6 +42,16 @@ struct ObjectOptions {
   uint32_t offload_ifindex = 0;  // not 0: load for this device's own offload
   int ports_fd = -1;             // map `ports` to share (Groups has it); -1: one of its own
   int groups_fd = -1;            // map `groups` to share; -1: one of its own
+  int programs_fd = -1;          // map `passes` to share (PassMaps has it); -1: one of its own, which is empty
+  int state_fd = -1;             // the same with `pass_state`
+  // The object of later passes (PassObject): its configuration, and the maps to share, by name.
+  struct Passes {
+    sluice_pass_config config{};
+    bool ct = false;  // load what does ct
+    std::vector<std::pair<std::string, int>> maps;
+    const class Object* twin = nullptr;  // take this one's maps and hash instead of making others
+  };
+  std::optional<Passes> passes;
 };
 
 // The records in this process's memory. How large each is follows from the object's key.
@@ -72,8 +85,10 @@ class Object {
   // Of its key, in 8 bytes.
   [[nodiscard]] uint32_t words() const { return meta_.key.words(); }
 
-  // For attaching and for BPF_PROG_TEST_RUN; owned by the object.
+  // For attaching and for BPF_PROG_TEST_RUN; owned by the object. That of later passes: sluice_lookup.
   [[nodiscard]] int program_fd() const { return program_fd_; }
+  // -1: there is none by that name, or it was left out.
+  [[nodiscard]] int ProgramFd(const std::string& name) const;
   // By name: "records", "masks", "mask_lists", "subtables", "cache", "cache_keys", "edits", "stats", "cpus", "ports",
   // "groups", "xsks", "tail_calls". -1 where there is none.
   [[nodiscard]] int MapFd(std::string_view name) const;
@@ -82,6 +97,8 @@ class Object {
   // May be called while packets flow. Takes effect at once.
   void SetMissPolicy(sluice_miss_policy policy);
   void SetUpcallRate(uint32_t packets_per_second);
+  // What later passes are to know of this port: its number, and its entry of `pass_ports`.
+  void SetPassPort(uint32_t number, uint32_t slot);
 
   // Sum over all CPUs; indexed by enum sluice_counter.
   struct Counters {
@@ -106,6 +123,10 @@ class Object {
   }
   [[nodiscard]] sluice_stats* stats() const { return stats_.As<sluice_stats>(); }
   [[nodiscard]] uint32_t cpu_count() const { return cpu_count_; }
+  // The counters in an entry of `cpus`.
+  [[nodiscard]] uint64_t* CountersAt(uint32_t entry) const {
+    return reinterpret_cast<uint64_t*>(cpus_.As<char>() + entry * cpu_size_);
+  }
   // Entries of `records`: some more than max_flows, for records that are on their way out.
   [[nodiscard]] uint32_t record_count() const { return record_count_; }
 
@@ -119,7 +140,11 @@ class Object {
   Result<void> Prepare();
   Result<void> SizeMap(const char* name, uint32_t entries);
   Result<void> ShareMap(const char* name, int fd);
+  Result<void> ShareMaps();
+  Result<void> ShareWithTwin(const Object& twin);
   Result<void> SetConfig(const sluice_config& config);
+  Result<void> SetInitialValue(const char* name, std::span<const char> bytes);
+  Result<void> SetUpPasses();
   Result<void> LoadIntoKernel();
   Result<void> EnterTailCalls();
   Result<void> MapMemory();
@@ -133,6 +158,7 @@ class Object {
   uint32_t record_count_ = 0;
   uint32_t edit_count_ = 0;
   size_t cpu_size_ = 0;          // of an entry of `cpus`
+  std::vector<uint64_t> hash_;   // the cache's, of struct sluice_config
   std::unique_ptr<char[]> log_;  // the verifier's, while it loads
   Mapping records_, masks_, mask_lists_, edits_, cache_, stats_, cpus_, control_;
 };

@@ -9,6 +9,7 @@
 #include <string_view>
 
 #include "counters.h"
+#include "pass.h"
 
 namespace sluice::xdp {
 namespace {
@@ -121,13 +122,17 @@ Result<KeyLayout> ReadKey(const struct btf* btf, const btf_type* meta) {
   return layout;
 }
 
-constexpr std::array<std::pair<std::string_view, sluice_action_type>, 10> kActionNames = {{
+constexpr std::array<std::pair<std::string_view, sluice_action_type>, 14> kActionNames = {{
     {"DROP", SLUICE_ACTION_DROP},
     {"OUTPUT", SLUICE_ACTION_OUTPUT},
     {"GROUP", SLUICE_ACTION_GROUP},
     {"FLOOD", SLUICE_ACTION_FLOOD},
     {"USERSPACE", SLUICE_ACTION_USERSPACE},
     {"SOFTWARE", SLUICE_ACTION_SOFTWARE},
+    {"RECIRC", SLUICE_ACTION_RECIRC},
+    {"CT", SLUICE_ACTION_CT},
+    {"TNL_POP", SLUICE_ACTION_TNL_POP},
+    {"TNL_PUSH", SLUICE_ACTION_TNL_PUSH},
     {"PUSH_VLAN", SLUICE_ACTION_PUSH_VLAN},
     {"POP_VLAN", SLUICE_ACTION_POP_VLAN},
     {"SET", SLUICE_ACTION_SET},
@@ -169,7 +174,10 @@ std::vector<std::string> ReadTailCalls(const struct btf* btf, const btf_type* me
 
 // ---- Maps and programs.
 
-enum class Wanted : uint8_t { kAlways, kIfCached, kIfTailCalls, kOptional };
+// As enum sluice_pass_program numbers them.
+const std::vector<std::string> kPassPrograms{"sluice_lookup", "sluice_ct", "sluice_pop", "sluice_push"};
+
+enum class Wanted : uint8_t { kAlways, kIfCached, kIfTailCalls, kIfLaterPasses, kOptional };
 
 struct MapRule {
   const char* name;
@@ -180,7 +188,7 @@ struct MapRule {
   Wanted wanted;
 };
 
-constexpr std::array<MapRule, 13> kMapRules = {{
+constexpr std::array<MapRule, 17> kMapRules = {{
     {"records", BPF_MAP_TYPE_ARRAY, sizeof(sluice_record), 8, true, Wanted::kAlways},
     {"masks", BPF_MAP_TYPE_ARRAY, 0, 8, true, Wanted::kAlways},
     {"mask_lists", BPF_MAP_TYPE_ARRAY, sizeof(sluice_mask_list), 0, true, Wanted::kAlways},
@@ -194,6 +202,10 @@ constexpr std::array<MapRule, 13> kMapRules = {{
     {"groups", BPF_MAP_TYPE_ARRAY_OF_MAPS, 4, 0, false, Wanted::kOptional},
     {"xsks", BPF_MAP_TYPE_XSKMAP, 4, 0, false, Wanted::kOptional},
     {"tail_calls", BPF_MAP_TYPE_PROG_ARRAY, 4, 0, false, Wanted::kIfTailCalls},
+    {"passes", BPF_MAP_TYPE_PROG_ARRAY, 4, 0, false, Wanted::kOptional},
+    {"pass_state", BPF_MAP_TYPE_ARRAY, sizeof(sluice_pass_state), 0, false, Wanted::kIfLaterPasses},
+    {"steps", BPF_MAP_TYPE_ARRAY, sizeof(sluice_step), 0, true, Wanted::kIfLaterPasses},
+    {"pass_ports", BPF_MAP_TYPE_ARRAY, sizeof(sluice_pass_port), 0, true, Wanted::kIfLaterPasses},
 }};
 
 Error WrongMap(const char* name, const std::string& what) { return Bad("Its map " + std::string(name) + " " + what); }
@@ -235,11 +247,13 @@ Result<void> CheckSubtables(const bpf_object* object, uint32_t words) {
   return {};
 }
 
-Result<void> CheckMaps(const bpf_object* object, const ObjectMeta& meta) {
+Result<void> CheckMaps(const bpf_object* object, const ObjectMeta& meta, ObjectRole role) {
+  const bool later = role == ObjectRole::kLaterPasses;
   for (const MapRule& rule : kMapRules) {
     const bpf_map* map = bpf_object__find_map_by_name(object, rule.name);
     const bool wanted = rule.wanted == Wanted::kAlways || (rule.wanted == Wanted::kIfCached && meta.cache) ||
-                        (rule.wanted == Wanted::kIfTailCalls && !meta.tail_calls.empty());
+                        (rule.wanted == Wanted::kIfTailCalls && !meta.tail_calls.empty()) ||
+                        (rule.wanted == Wanted::kIfLaterPasses && later);
     if (map == nullptr && wanted) return Bad("It has no map " + std::string(rule.name));
     if (map == nullptr) continue;
     if (auto checked = CheckMap(map, rule, meta.key.words()); !checked) return checked;
@@ -249,22 +263,26 @@ Result<void> CheckMaps(const bpf_object* object, const ObjectMeta& meta) {
   for (const auto& [name, least] : {std::pair<const char*, uint32_t>{"masks", SLUICE_MASK_SLOTS},
                                     {"mask_lists", SLUICE_MASK_LISTS},
                                     {"subtables", SLUICE_MASK_SLOTS},
-                                    {"tail_calls", tail_calls}}) {
+                                    {"tail_calls", tail_calls},
+                                    {"passes", SLUICE_PASS_PROGRAMS}}) {
     if (auto checked = CheckEntries(object, name, least); !checked) return checked;
   }
   const uint32_t cpu = bpf_map__value_size(bpf_object__find_map_by_name(object, "cpus"));
-  if (cpu < sizeof(sluice_cpu) || cpu % 8 != 0) {
-    return WrongMap("cpus", "has values of " + std::to_string(cpu) + " bytes, not a multiple of 8 from " +
-                                std::to_string(sizeof(sluice_cpu)));
+  const auto least = static_cast<uint32_t>(later ? SLUICE_PASS_COUNTER_SLOTS * 8 : sizeof(sluice_cpu));
+  if (cpu < least || cpu % 8 != 0) {
+    return WrongMap(
+        "cpus", "has values of " + std::to_string(cpu) + " bytes, not a multiple of 8 from " + std::to_string(least));
   }
   return {};
 }
 
 // Sections that libbpf makes maps of: the control block, written at any time, and the configuration, before the load.
-Result<void> CheckSections(const bpf_object* object, uint32_t words) {
+Result<void> CheckSections(const bpf_object* object, uint32_t words, ObjectRole role) {
   for (const auto& [name, size] :
        {std::pair<const char*, uint32_t>{".data.control", sizeof(sluice_control) + words * 8},
-        {".rodata.config", static_cast<uint32_t>(sizeof(sluice_config)) + (words + 1) * 8}}) {
+        {".rodata.config", static_cast<uint32_t>(sizeof(sluice_config)) + (words + 1) * 8},
+        {".rodata.passes", sizeof(sluice_pass_config)}}) {
+    if (role == ObjectRole::kPort && std::string_view(name) == ".rodata.passes") continue;
     const bpf_map* map = bpf_object__find_map_by_name(object, name);
     if (map == nullptr) return Bad("It has no section " + std::string(name));
     if (bpf_map__value_size(map) != size) {
@@ -276,20 +294,27 @@ Result<void> CheckSections(const bpf_object* object, uint32_t words) {
 }
 
 // An action without the map that it goes by could not be done.
-Result<void> CheckActions(const bpf_object* object, const ObjectMeta& meta) {
+Result<void> CheckActions(const bpf_object* object, const ObjectMeta& meta, ObjectRole role) {
+  const char* next = role == ObjectRole::kLaterPasses ? "tail_calls" : "passes";
   struct Rule {
     sluice_action_type action;
     const char* name;
     const char* map;
   };
-  for (const Rule& rule : {Rule{SLUICE_ACTION_GROUP, "SLUICE_CAN_GROUP", "groups"},
-                           Rule{SLUICE_ACTION_FLOOD, "SLUICE_CAN_FLOOD", "groups"},
-                           Rule{SLUICE_ACTION_USERSPACE, "SLUICE_CAN_USERSPACE", "xsks"},
-                           Rule{SLUICE_ACTION_SOFTWARE, "SLUICE_CAN_SOFTWARE", "xsks"},
-                           Rule{SLUICE_ACTION_PUSH_VLAN, "SLUICE_CAN_PUSH_VLAN", "edits"},
-                           Rule{SLUICE_ACTION_POP_VLAN, "SLUICE_CAN_POP_VLAN", "edits"},
-                           Rule{SLUICE_ACTION_SET, "SLUICE_CAN_SET", "edits"},
-                           Rule{SLUICE_ACTION_DEC_TTL, "SLUICE_CAN_DEC_TTL", "edits"}}) {
+  for (const Rule& rule :
+       {Rule{SLUICE_ACTION_GROUP, "SLUICE_CAN_GROUP", "groups"},
+        Rule{SLUICE_ACTION_FLOOD, "SLUICE_CAN_FLOOD", "groups"},
+        Rule{SLUICE_ACTION_USERSPACE, "SLUICE_CAN_USERSPACE", "xsks"},
+        Rule{SLUICE_ACTION_SOFTWARE, "SLUICE_CAN_SOFTWARE", "xsks"},
+        Rule{SLUICE_ACTION_PUSH_VLAN, "SLUICE_CAN_PUSH_VLAN", "edits"},
+        Rule{SLUICE_ACTION_POP_VLAN, "SLUICE_CAN_POP_VLAN", "edits"},
+        Rule{SLUICE_ACTION_SET, "SLUICE_CAN_SET", "edits"}, Rule{SLUICE_ACTION_DEC_TTL, "SLUICE_CAN_DEC_TTL", "edits"},
+        Rule{SLUICE_ACTION_RECIRC, "SLUICE_CAN_RECIRC", next},
+        Rule{SLUICE_ACTION_RECIRC, "SLUICE_CAN_RECIRC", "pass_state"}, Rule{SLUICE_ACTION_CT, "SLUICE_CAN_CT", next},
+        Rule{SLUICE_ACTION_CT, "SLUICE_CAN_CT", "pass_state"}, Rule{SLUICE_ACTION_TNL_POP, "SLUICE_CAN_TNL_POP", next},
+        Rule{SLUICE_ACTION_TNL_POP, "SLUICE_CAN_TNL_POP", "pass_state"},
+        Rule{SLUICE_ACTION_TNL_PUSH, "SLUICE_CAN_TNL_PUSH", next},
+        Rule{SLUICE_ACTION_TNL_PUSH, "SLUICE_CAN_TNL_PUSH", "pass_state"}}) {
     if (meta.Can(rule.action) && bpf_object__find_map_by_name(object, rule.map) == nullptr) {
       return Bad("It has " + std::string(rule.name) + " but no map " + rule.map);
     }
@@ -297,13 +322,17 @@ Result<void> CheckActions(const bpf_object* object, const ObjectMeta& meta) {
   return {};
 }
 
-Result<void> CheckPrograms(const bpf_object* object, const ObjectMeta& meta) {
+Result<void> CheckPrograms(const bpf_object* object, const ObjectMeta& meta, ObjectRole role) {
   std::vector<std::string> names = meta.tail_calls;
-  names.emplace_back("sluice_xdp");
+  if (role == ObjectRole::kPort) {
+    names.emplace_back("sluice_xdp");
+  } else if (names != kPassPrograms) {
+    return Bad("Its tail_calls are not sluice_lookup, sluice_ct, sluice_pop and sluice_push");
+  }
   for (const std::string& name : names) {
     const bpf_program* program = bpf_object__find_program_by_name(object, name.c_str());
     if (program == nullptr) {
-      return Bad("It has no program " + name + (name == names.back() ? "" : ", which its tail_calls name"));
+      return Bad("It has no program " + name + (name == "sluice_xdp" ? "" : ", which its tail_calls name"));
     }
     if (bpf_program__type(program) != BPF_PROG_TYPE_XDP) return Bad("Its program " + name + " is not for XDP");
   }
@@ -339,7 +368,7 @@ Result<ObjectMeta> ReadTypes(const struct btf* btf) {
   return meta;
 }
 
-Result<ObjectMeta> ReadMeta(const bpf_object* object) {
+Result<ObjectMeta> ReadMeta(const bpf_object* object, ObjectRole role) {
   const struct btf* btf = bpf_object__btf(object);
   if (btf == nullptr) return Bad("It has no BTF: compile it with -g");
   auto read = ReadTypes(btf);
@@ -347,8 +376,8 @@ Result<ObjectMeta> ReadMeta(const bpf_object* object) {
   ObjectMeta& meta = *read;
   if (bpf_object__find_map_by_name(object, "edits") == nullptr) meta.max_edits = 0;
   meta.cache = bpf_object__find_map_by_name(object, "cache") != nullptr;
-  for (const auto& checked : {CheckPrograms(object, meta), CheckMaps(object, meta),
-                              CheckSections(object, meta.key.words()), CheckActions(object, meta)}) {
+  for (const auto& checked : {CheckPrograms(object, meta, role), CheckMaps(object, meta, role),
+                              CheckSections(object, meta.key.words(), role), CheckActions(object, meta, role)}) {
     if (!checked) return checked.error();
   }
   return read;

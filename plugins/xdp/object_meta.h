@@ -30,8 +30,12 @@ struct ObjectMeta {
 // The part that section .sluice_meta says in types; max_edits, cache and the rest as they are declared, whatever maps
 // there are. Errors: "bad_object".
 Result<ObjectMeta> ReadTypes(const struct btf* btf);
+// Whose the programs are: a port's own, with sluice_xdp, or all ports' for their later passes, with those that enum
+// sluice_pass_program numbers.
+enum class ObjectRole : uint8_t { kPort, kLaterPasses };
+
 // From the types in section .sluice_meta, and from the declarations of maps and programs. The object is open and not
 // loaded. Errors: "bad_object", with what is missing or wrong.
-Result<ObjectMeta> ReadMeta(const bpf_object* object);
+Result<ObjectMeta> ReadMeta(const bpf_object* object, ObjectRole role = ObjectRole::kPort);
 
 }  // namespace sluice::xdp
