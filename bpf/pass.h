@@ -36,7 +36,7 @@ struct sluice_tunnel {
   __be32 src, dst;
   __u8 ipv6_src[16], ipv6_dst[16];
   __be16 tp_src, tp_dst;
-  __be16 flags; /* OVS's FLOW_TNL_F_*: DF 1 (tnl_pop does not say it, as OVS does not), CSUM 2, KEY 4 */
+  __be16 flags; /* OVS's FLOW_TNL_F_*: DF 2 (tnl_pop does not say it, as OVS does not), CSUM 4, KEY 8 */
   __u8 tos, ttl;
 };
 

@@ -17,7 +17,7 @@
 
 enum { PROTO_GRE = 47 };
 
-enum { TUNNEL_CSUM = 2, TUNNEL_KEY = 4 }; /* in sluice_tunnel.flags */
+enum { TUNNEL_CSUM = 4, TUNNEL_KEY = 8 }; /* in sluice_tunnel.flags */
 
 enum { GRE_CSUM = 0x8000, GRE_KEY = 0x2000, GRE_SEQ = 0x1000 };
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Four ports of a plugin "xdp" and a table, for tests of traces.
+// Four ports of a plugin "xdp", tunnel ports and a table, for tests of traces.
 #pragma once
 
 #include <stdexcept>
@@ -13,6 +13,20 @@
 
 namespace sluice::ctl {
 
+// Tunnel ports vx0, gen0 and gre0, numbers 21 to 23, over p2.
+inline void AddTunnelPorts(google::protobuf::RepeatedPtrField<v1::Port>& ports) {
+  uint32_t number = 21;
+  for (const auto& [name, tunnel] : {std::pair{"vx0", "vxlan"}, {"gen0", "geneve"}, {"gre0", "gre"}}) {
+    v1::Port& port = *ports.Add();
+    port.set_name(name);
+    port.set_number(number++);
+    port.set_plugin("xdp");
+    port.set_state("up");
+    (*port.mutable_options())["tunnel"] = tunnel;
+    (*port.mutable_options())["underlay"] = "p2";
+  }
+}
+
 // p1 to p4, numbers 1 to 4, all up; p9, number 9, of another plugin.
 inline google::protobuf::RepeatedPtrField<v1::Port> TracePorts() {
   google::protobuf::RepeatedPtrField<v1::Port> ports;
@@ -23,6 +37,7 @@ inline google::protobuf::RepeatedPtrField<v1::Port> TracePorts() {
     port.set_plugin(number == 9 ? "other" : "xdp");
     port.set_state("up");
   }
+  AddTunnelPorts(ports);
   return ports;
 }
 
@@ -30,7 +45,10 @@ class TraceRig {
  public:
   // Packets come in by port `in_port`.
   explicit TraceRig(uint32_t in_port = 1)
-      : ports_(TracePorts()), names_(ports_, PortNumbers::Unknown::kNumbered), table_(names_, in_port), in_(in_port) {}
+      : ports_(TracePorts()),
+        names_(ports_, PortNumbers::Unknown::kNumbered),
+        table_(names_, {in_port, 21, 22, 23}),
+        in_(in_port) {}
 
   // Returns its ufid, the number's 128 bits.
   std::string Put(uint64_t number, const std::string& match, const std::string& actions, uint32_t priority = 0,
@@ -54,11 +72,12 @@ class TraceRig {
 
   [[nodiscard]] TracePlace Place() const {
     for (const v1::Port& port : ports_) {
-      if (port.number() == in_) return {port, ports_, names_, miss};
+      if (port.number() == in_) return {port, ports_, names_, miss, tracking};
     }
     throw std::logic_error("no such port");
   }
-  [[nodiscard]] Trace Run(std::span<const uint8_t> frame) const { return TracePacket(table_, Place(), frame); }
+  [[nodiscard]] Trace Run(PassPacket packet) const { return TracePacket(table_, Place(), std::move(packet)); }
+  [[nodiscard]] Trace Run(std::span<const uint8_t> frame) const { return Run({{frame.begin(), frame.end()}, {}}); }
 
   [[nodiscard]] const PortNumbers& names() const { return names_; }
   [[nodiscard]] TraceTable& table() { return table_; }
@@ -71,6 +90,7 @@ class TraceRig {
   }
 
   std::string miss = "upcall";
+  TraceTracking tracking;
 
  private:
   google::protobuf::RepeatedPtrField<v1::Port> ports_;
