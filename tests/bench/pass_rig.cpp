@@ -11,7 +11,7 @@ PassRig::PassRig(unsigned ifindex) {
   groups_ = OrThrow(xdp::Groups::Create(*reclaimer_));
   OrThrow(groups_->SetPort(kOut, ifindex));
   maps_ = OrThrow(xdp::PassMaps::Create());
-  maps_->ports()[0] = {.miss_policy = SLUICE_MISS_DROP};
+  maps_->ports()[0].miss_policy = SLUICE_MISS_DROP;
   passes_ = OrThrow(xdp::PassObject::Load(*maps_, {.path = SLUICE_BPF_DIR "/sluice_passes.bpf.o",
                                                    .ports_fd = groups_->ports_fd(),
                                                    .groups_fd = groups_->groups_fd()}));
