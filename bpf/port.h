@@ -60,17 +60,22 @@ static __always_inline int begin_pass(struct sluice_cpu* cpu, __u32 terminal, __
   __u32 at = bpf_get_smp_processor_id();
   struct sluice_pass_state* state = bpf_map_lookup_elem(&pass_state, &at);
   if (!state) return -1;
+  /* Word by word into the map: a struct on the stack would be written twice. */
+  struct sluice_pass* pass = &state->pass;
+  __u64* words = (void*)pass;
   int recirc = terminal == SLUICE_ACTION_RECIRC;
-  struct sluice_pass pass = {
-      .slot = control.pass_slot,
-      .step = recirc ? 0 : arg,
-      .record = record,
-      .recirc_id = recirc ? bpf_htonl(arg) : 0,
-      .in_port = bpf_htonl(control.port),
-      .hops = 1,
-      .gen = gen,
-  };
-  state->pass = pass;
+  pass->depth = 0;
+  pass->slot = control.pass_slot;
+  pass->step = recirc ? 0 : arg;
+  pass->record = record;
+  pass->recirc_id = recirc ? bpf_htonl(arg) : 0;
+  pass->in_port = bpf_htonl(control.port);
+  pass->ct_state = pass->ct_mark = 0;
+  pass->ct_zone = 0;
+  pass->hops = 1;
+  pass->gen = gen;
+#pragma unroll
+  for (__u32 i = 0; i < sizeof(pass->tunnel) / 8; i++) words[(sizeof(*pass) - sizeof(pass->tunnel)) / 8 + i] = 0;
   return 0;
 }
 
