@@ -47,8 +47,9 @@ class SluiceTest(unittest.TestCase):
             self.wait_ports_up()
 
     def _show_logs(self):
-        outcome = getattr(self, "_outcome", None)
-        if outcome is None or outcome.success:
+        # Not outcome.success: while cleanups run, it is theirs.
+        result = self._outcome.result
+        if all(case is not self for case, _ in result.errors + result.failures):
             return
         for process in self.lab.processes:
             print(f"---- {process.name}\n{process.output()[-4000:]}", file=sys.stderr)

@@ -64,7 +64,7 @@ class NetTap(unittest.TestCase):
         self.addCleanup(self.show_log)
 
     def show_log(self):
-        if self._outcome and not self._outcome.success:
+        if any(case is self for case, _ in self._outcome.result.errors + self._outcome.result.failures):
             print(self.lab.daemon.output()[-3000:], file=sys.stderr)
 
     # ------------------------------------------------------------ words of the cases
