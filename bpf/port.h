@@ -6,6 +6,7 @@
 #include "action.h"
 #include "budget.h"
 #include "maps.h"
+#include "parse.h"
 #include "pass.h"
 
 /* Receive queue to AF_XDP socket. */
@@ -60,22 +61,16 @@ static __always_inline int begin_pass(struct sluice_cpu* cpu, __u32 terminal, __
   __u32 at = bpf_get_smp_processor_id();
   struct sluice_pass_state* state = bpf_map_lookup_elem(&pass_state, &at);
   if (!state) return -1;
-  /* Word by word into the map: a struct on the stack would be written twice. */
-  struct sluice_pass* pass = &state->pass;
-  __u64* words = (void*)pass;
+  /* By whole words, as it is read: what was written in parts stalls who reads it. */
+  __u64* words = (void*)&state->pass;
   int recirc = terminal == SLUICE_ACTION_RECIRC;
-  pass->depth = 0;
-  pass->slot = control.pass_slot;
-  pass->step = recirc ? 0 : arg;
-  pass->record = record;
-  pass->recirc_id = recirc ? bpf_htonl(arg) : 0;
-  pass->in_port = bpf_htonl(control.port);
-  pass->ct_state = pass->ct_mark = 0;
-  pass->ct_zone = 0;
-  pass->hops = 1;
-  pass->gen = gen;
+  words[0] = PLACE(control.pass_slot, 4, 4);
+  words[1] = PLACE(recirc ? 0 : arg, 0, 4) | PLACE(record, 4, 4);
+  words[2] = PLACE(recirc ? bpf_htonl(arg) : 0, 0, 4) | PLACE(bpf_htonl(control.port), 4, 4);
+  words[3] = 0;
+  words[4] = PLACE(1, 2, 2) | PLACE(gen, 4, 4); /* hops */
 #pragma unroll
-  for (__u32 i = 0; i < sizeof(pass->tunnel) / 8; i++) words[(sizeof(*pass) - sizeof(pass->tunnel)) / 8 + i] = 0;
+  for (unsigned i = 5; i < sizeof(struct sluice_pass) / 8; i++) words[i] = 0;
   return 0;
 }
 

@@ -16,6 +16,13 @@ struct LookupOptions {
 };
 void Lookup(const LookupOptions& options);
 
+// Later passes by BPF_PROG_TEST_RUN, ns a packet. Leaves the calling process in a network namespace of its own.
+struct PassesOptions {
+  unsigned rounds = 11;
+  uint32_t repeat = 1000000;  // packets a sample
+};
+void Passes(const PassesOptions& options);
+
 // Live forwarding, veth to veth.
 struct ForwardOptions {
   unsigned rounds = 31;
@@ -63,13 +70,12 @@ struct TableOptions {
 };
 void Table(const TableOptions& options);
 
-// What a pass after the first costs, and ct; VXLAN against the kernel's own device.
-struct PassesOptions {
+// VXLAN off, another pass and output, live, against the kernel's VXLAN device in a bridge on the same veths.
+struct VxlanOptions {
   unsigned rounds = 15;
-  uint32_t repeat = 1000000;  // packets a sample, by test run
-  uint32_t packets = 200000;  // the same, live
+  uint32_t packets = 200000;  // a sample
 };
-void PassesBench(const PassesOptions& options);
+void Vxlan(const VxlanOptions& options);
 
 #ifdef SLUICE_BENCH_LOOP
 // Cycles a packet in the rte_flow plugin's poll-mode loop.

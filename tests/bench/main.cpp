@@ -19,6 +19,10 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   lookup_command->add_option("--cache-entries", lookup.cache_entries, "a power of two")->capture_default_str();
+  PassesOptions passes;
+  CLI::App* passes_command = app.add_subcommand("passes", "ns a packet of recirculation, ct and tunnels");
+  passes_command->add_option("--rounds", passes.rounds)->capture_default_str();
+  passes_command->add_option("--repeat", passes.repeat, "packets a sample")->capture_default_str();
   ForwardOptions forward;
   CLI::App* forward_command = app.add_subcommand("forward", "live forwarding from veth to veth");
   forward_command->add_option("--rounds", forward.rounds)->capture_default_str();
@@ -53,12 +57,10 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   table_command->add_option("--masks", table.masks)->check(CLI::Range(1, 250))->capture_default_str();
-  PassesOptions passes;
-  CLI::App* passes_command =
-      app.add_subcommand("passes", "ns of a pass after the first, of ct, and VXLAN against the kernel");
-  passes_command->add_option("--rounds", passes.rounds)->capture_default_str();
-  passes_command->add_option("--repeat", passes.repeat, "packets a sample, by test run")->capture_default_str();
-  passes_command->add_option("--packets", passes.packets, "packets a sample, live")->capture_default_str();
+  VxlanOptions vxlan;
+  CLI::App* vxlan_command = app.add_subcommand("vxlan", "VXLAN off and out, live, against the kernel's own device");
+  vxlan_command->add_option("--rounds", vxlan.rounds)->capture_default_str();
+  vxlan_command->add_option("--packets", vxlan.packets, "a sample")->capture_default_str();
 #ifdef SLUICE_BENCH_LOOP
   LoopOptions loop;
   CLI::App* loop_command = app.add_subcommand("loop", "cycles a packet in the rte_flow plugin's poll-mode loop");
@@ -87,15 +89,16 @@ int Run(int argc, char** argv) {
   // Not in one run with the loop: DPDK starts once in a process.
   if (rules_command->parsed()) Rules(rules);
 #endif
-  // Before forward and passes, which leave this process in a namespace of its own.
+  // Before those that leave this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
   if (all || bus_command->parsed()) BusBench(bus);
   if (all || upcall_command->parsed()) Upcall(upcall);
   if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
+  if (all || passes_command->parsed()) Passes(passes);
   if (all || forward_command->parsed()) Forward(forward);
-  if (all || passes_command->parsed()) PassesBench(passes);
+  if (all || vxlan_command->parsed()) Vxlan(vxlan);
   return 0;
 }
 
