@@ -6,6 +6,13 @@
 #include "kernel.h"
 #include "key.h"
 
+/* ctx->data_end, read here: where it is wanted often, compilers keep its address instead of ctx, which the verifier
+ * does not have. */
+static __always_inline void* data_end(struct xdp_md* ctx) {
+  asm volatile("" : "+r"(ctx));
+  return (void*)(long)ctx->data_end;
+}
+
 #define SUM_CHUNK 512 /* what bpf_csum_diff takes at once */
 
 /* A piece of the packet, which need not be in one buffer, and zeros behind it. */
@@ -37,8 +44,9 @@ static long sum_chunk(__u32 i, struct sum_loop* loop) {
   __u32 n = loop->left;
   (void)i;
   if (n > SUM_CHUNK) n = SUM_CHUNK;
-  asm volatile("" : "+r"(n)); /* or the compiler forgets the limit that the verifier is to see */
-  if (!scratch || n == 0 || n > SUM_CHUNK || bpf_xdp_load_bytes(loop->ctx, loop->offset, scratch, n)) {
+  asm volatile("" : "+r"(n)); /* or the compiler leaves out what shows the verifier that it is 1 to SUM_CHUNK */
+  n = ((n - 1) & (SUM_CHUNK - 1)) + 1;
+  if (!scratch || !loop->left || bpf_xdp_load_bytes(loop->ctx, loop->offset, scratch, n)) {
     loop->failed = 1;
     return 1;
   }

@@ -24,11 +24,15 @@ enum { TCP_FIN = 1, TCP_SYN = 2, TCP_RST = 4, TCP_ACK = 16, TCP_URG = 32 };
 /* A packet, to ct. */
 struct ct_packet {
   struct bpf_sock_tuple tuple;
-  __u32 size; /* of the tuple: that says which family */
+  __u8 ipv6;
   __u8 proto;
   __u8 tcp_flags; /* FIN to URG, without PSH */
   __u8 related;   /* an ICMP error; the tuple is of the packet that it quotes, turned round */
 };
+
+static __always_inline __u32 tuple_size(const struct ct_packet* packet) {
+  return packet->ipv6 ? sizeof packet->tuple.ipv6 : sizeof packet->tuple.ipv4;
+}
 
 /* As the kernel's tcp_valid_flags. */
 static __always_inline int valid_flags(__u8 flags) {
@@ -48,13 +52,13 @@ static __always_inline int may_begin(const struct ct_packet* packet) {
 static __always_inline void set_tuple(struct ct_packet* packet, const void* src, const void* dst, __be16 sport,
                                       __be16 dport, int ipv6) {
   if (ipv6) {
-    packet->size = sizeof packet->tuple.ipv6;
+    packet->ipv6 = 1;
     __builtin_memcpy(packet->tuple.ipv6.saddr, src, 16);
     __builtin_memcpy(packet->tuple.ipv6.daddr, dst, 16);
     packet->tuple.ipv6.sport = sport;
     packet->tuple.ipv6.dport = dport;
   } else {
-    packet->size = sizeof packet->tuple.ipv4;
+    packet->ipv6 = 0;
     packet->tuple.ipv4.saddr = LOAD32(src, 0);
     packet->tuple.ipv4.daddr = LOAD32(dst, 0);
     packet->tuple.ipv4.sport = sport;
@@ -156,7 +160,8 @@ static __always_inline int found(struct nf_conn* connection, const struct ct_pac
 static __always_inline int commit(struct xdp_md* ctx, struct ct_packet* packet, const struct sluice_step* step,
                                   struct sluice_pass* pass) {
   struct bpf_ct_opts opts = ct_opts(packet, step);
-  struct nf_conn___init* fresh = bpf_xdp_ct_alloc(ctx, &packet->tuple, packet->size, &opts, pass_config.ct_opts_size);
+  struct nf_conn___init* fresh =
+      bpf_xdp_ct_alloc(ctx, &packet->tuple, tuple_size(packet), &opts, pass_config.ct_opts_size);
   if (!fresh) return -1;
   __u32 timeout = pass_config.ct_timeouts[SLUICE_CT_UDP];
   if (packet->proto == PROTO_TCP)
@@ -177,7 +182,8 @@ static __noinline int track_tuple(struct xdp_md* ctx, struct ct_packet* packet, 
                                   struct sluice_pass* pass) {
   if (!packet || !step || !pass) return CT_INVALID;
   struct bpf_ct_opts opts = ct_opts(packet, step);
-  struct nf_conn* connection = bpf_xdp_ct_lookup(ctx, &packet->tuple, packet->size, &opts, pass_config.ct_opts_size);
+  struct nf_conn* connection =
+      bpf_xdp_ct_lookup(ctx, &packet->tuple, tuple_size(packet), &opts, pass_config.ct_opts_size);
   if (connection) {
     int state = found(connection, packet, step, pass, opts.dir);
     bpf_ct_release(connection);

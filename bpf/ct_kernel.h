@@ -12,7 +12,10 @@ struct nf_conn {
   __u32 mark;
 } __attribute__((preserve_access_index));
 
-struct nf_conn___init; /* one that is not entered yet */
+/* One that is not entered yet. */
+struct nf_conn___init {
+  struct nf_conn ct;
+};
 
 /* Laid out here, as its size is an argument: 12 bytes before Linux 6.11, without a zone. */
 struct bpf_ct_opts {

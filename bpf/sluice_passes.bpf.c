@@ -85,7 +85,7 @@ int sluice_pop(struct xdp_md* ctx) {
   if (!cpu || !step) return XDP_ABORTED;
   __u32 why = parse(ctx, cpu) ? SLUICE_COUNT_tnl_malformed : pop(ctx, cpu, pass, step);
   if (why) {
-    cpu->counters[why % SLUICE_PASS_COUNTER_SLOTS]++;
+    cpu->counters[why & (SLUICE_PASS_COUNTER_SLOTS - 1)]++;
     return XDP_DROP;
   }
   return leave(ctx, cpu, SLUICE_ACTION_RECIRC, 0, pass->record, pass->gen);
@@ -102,7 +102,7 @@ int sluice_push(struct xdp_md* ctx) {
   int verdict = XDP_DROP;
   __u32 why = push(ctx, cpu, pass, step, &verdict);
   if (why) {
-    cpu->counters[why % SLUICE_PASS_COUNTER_SLOTS]++;
+    cpu->counters[why & (SLUICE_PASS_COUNTER_SLOTS - 1)]++;
     return verdict;
   }
   return finish(ctx, cpu, step->terminal, step->terminal_arg, pass->record, pass->gen);

@@ -14,6 +14,7 @@ enum { IPV4_ANSWER = 576, IPV6_ANSWER = 1280 }; /* lengths that fit everywhere *
 
 /* May this packet be answered? Not where it is an error itself, or for many. */
 static __always_inline int may_tell(const struct sluice_key* key, void* nh, void* end, int ipv6) {
+  asm volatile("" : "+r"(nh)); /* one pointer, and not one for each use: the verifier knows the limit of one */
   if (nh + 20 > end) return 0;
   if (ipv6)
     return key->ipv6_dst[0] != 0xff && (key->ipv6_src[0] | key->ipv6_src[15]) &&
@@ -26,7 +27,7 @@ static __always_inline int may_tell(const struct sluice_key* key, void* nh, void
 static __always_inline int write_answer(struct xdp_md* ctx, const struct sluice_key* key, __u32 l3, __u32 length,
                                         __u32 mtu, int ipv6) {
   void* nh = (void*)(long)ctx->data + (l3 & 0xff);
-  if (nh + 48 > (void*)(long)ctx->data_end) return -1;
+  if (nh + 48 > data_end(ctx)) return -1;
   if (ipv6) {
     LOAD32(nh, 0) = bpf_htonl(0x60000000);
     LOAD32(nh, 4) = bpf_htonl((length - 40) << 16 | PROTO_ICMPV6 << 8 | 64);
@@ -54,7 +55,7 @@ static __always_inline int sum_answer(struct xdp_md* ctx, const struct sluice_ke
   __u64 sum = ipv6 ? pseudo_sum(key, 1, length - 40, PROTO_ICMPV6) : 0;
   int rest = sum_packet(ctx, l4, length - (ipv6 ? 40 : 20));
   void* at = (void*)(long)ctx->data + (l4 & 0xff);
-  if (rest < 0 || at + 4 > (void*)(long)ctx->data_end) return -1;
+  if (rest < 0 || at + 4 > data_end(ctx)) return -1;
   LOAD16(at, 2) = ~fold(sum + rest);
   return 0;
 }
@@ -66,11 +67,13 @@ static __noinline int tell_mtu(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32
   const struct sluice_key* key = (void*)cpu->key;
   __u32 l3 = cpu->editing.l3;
   int ipv6 = cpu->editing.l3_header == SLUICE_HEADER_IPV6;
-  if ((!ipv6 && cpu->editing.l3_header != SLUICE_HEADER_IPV4) || l3 < 14 || l3 > LINK_HEADER || mtu < l3) return 0;
+  if ((!ipv6 && cpu->editing.l3_header != SLUICE_HEADER_IPV4) || mtu < l3) return 0;
+  asm volatile("" : "+r"(l3));
+  l3 = 14 + ((l3 - 14) & 12); /* it is that: with none, one or two tags */
   void* data = (void*)(long)ctx->data;
-  void* end = (void*)(long)ctx->data_end;
+  void* end = data_end(ctx);
   if (!may_tell(key, data + l3, end, ipv6) || data + LINK_HEADER > end) return 0;
-  __u8 link[LINK_HEADER];
+  __u8 link[LINK_HEADER + 4] = {}; /* as the verifier cannot know that it is not 26 */
   __builtin_memcpy(link, data + 6, 6);
   __builtin_memcpy(link + 6, data, 6);
   __builtin_memcpy(link + 12, data + 12, LINK_HEADER - 12);

@@ -28,7 +28,7 @@ static __always_inline __u16 flow_port(const __u64* key) {
 static __noinline __u32 route(struct xdp_md* ctx, const struct sluice_step* step, __u32 ipv6) {
   struct bpf_fib_lookup fib = {};
   void* data = (void*)(long)ctx->data;
-  void* end = (void*)(long)ctx->data_end;
+  void* end = data_end(ctx);
   if (!step || data + 34 > end) return SLUICE_COUNT_tnl_no_room;
   fib.ifindex = step->ifindex;
   fib.l4_protocol = LOAD8(data, 23);
@@ -51,7 +51,7 @@ static __noinline __u32 route(struct xdp_md* ctx, const struct sluice_step* step
   if (found == BPF_FIB_LKUP_RET_FRAG_NEEDED) return SLUICE_COUNT_tnl_mtu;
   if (found != BPF_FIB_LKUP_RET_SUCCESS || fib.ifindex != step->ifindex) return SLUICE_COUNT_tnl_no_neighbour;
   data = (void*)(long)ctx->data;
-  if (data + 12 > (void*)(long)ctx->data_end) return SLUICE_COUNT_tnl_no_room;
+  if (data + 12 > data_end(ctx)) return SLUICE_COUNT_tnl_no_room;
   __builtin_memcpy(data, fib.dmac, 6);
   __builtin_memcpy(data + 6, fib.smac, 6);
   return 0;
@@ -61,7 +61,7 @@ static __noinline __u32 route(struct xdp_md* ctx, const struct sluice_step* step
 static __noinline int outer_sum(struct xdp_md* ctx, __u32 l4, __u32 length, __u32 ipv6, __u32 udp) {
   void* data = (void*)(long)ctx->data;
   __u64 sum = 0;
-  if (data + 54 > (void*)(long)ctx->data_end) return -1;
+  if (data + 54 > data_end(ctx)) return -1;
   if (udp) {
     sum = bpf_htonl(length) + (__u64)bpf_htonl(PROTO_UDP);
     if (ipv6) {
@@ -81,7 +81,7 @@ static __noinline int outer_sum(struct xdp_md* ctx, __u32 l4, __u32 length, __u3
 static __always_inline int complete(struct xdp_md* ctx, const struct sluice_step* step, __u64 length, __u16 port,
                                     int* ipv6) {
   void* data = (void*)(long)ctx->data;
-  void* end = (void*)(long)ctx->data_end;
+  void* end = data_end(ctx);
   if (data + 54 > end) return -1;
   *ipv6 = LOAD16(data, 12) == bpf_htons(0x86dd);
   __u32 l4 = *ipv6 ? 54 : 34;
@@ -109,7 +109,7 @@ static __always_inline int complete(struct xdp_md* ctx, const struct sluice_step
   if (!summed) return 0;
   int sum = outer_sum(ctx, l4, length - l4, *ipv6, proto == PROTO_UDP);
   at = (void*)(long)ctx->data + (summed & 0xff);
-  if (sum < 0 || at + 2 > (void*)(long)ctx->data_end) return -1;
+  if (sum < 0 || at + 2 > data_end(ctx)) return -1;
   LOAD16(at, 0) = sum;
   return 0;
 }

@@ -80,9 +80,11 @@ Result<std::unique_ptr<Groups>> Groups::Create(Reclaimer& reclaimer, Options opt
 }
 
 Result<void> Groups::CreateMaps() {
-  auto ports = NewDevmap("ports", kMaxPort + 1);
-  if (!ports) return ports.error();
-  ports_ = *std::move(ports);
+  for (UniqueFd* map : {&ports_, &frags_ports_}) {
+    auto ports = NewDevmap("ports", kMaxPort + 1);
+    if (!ports) return ports.error();
+    *map = *std::move(ports);
+  }
 
   auto flood = NewDevmap("group", kFloodPorts);
   if (!flood) return flood.error();
@@ -163,7 +165,9 @@ Result<void> Groups::SetPort(uint32_t number, uint32_t ifindex) {
 
 // Wherever it stands.
 Result<void> Groups::Enter(uint32_t number, uint32_t ifindex) {
-  if (auto set = SetDevice(ports_.get(), number, ifindex); !set) return set;
+  for (const UniqueFd* map : {&ports_, &frags_ports_}) {
+    if (auto set = SetDevice(map->get(), number, ifindex); !set) return set;
+  }
   if (auto set = SetFlood(number, ifindex); !set) return set;
   for (const State::Slot& slot : state_->slots) {
     for (uint32_t i = 0; i < slot.ports.size(); ++i) {
@@ -176,7 +180,7 @@ Result<void> Groups::Enter(uint32_t number, uint32_t ifindex) {
 
 void Groups::ClearPort(uint32_t number) {
   if (ifindex_.erase(number) == 0) return;
-  bpf_map_delete_elem(ports_.get(), &number);
+  for (const UniqueFd* map : {&ports_, &frags_ports_}) bpf_map_delete_elem(map->get(), &number);
   if (const auto place = flood_place_.find(number); place != flood_place_.end()) {
     bpf_map_delete_elem(state_->slots[SLUICE_GROUP_FLOOD].devmap.get(), &place->second);
     flood_place_.erase(place);

@@ -36,8 +36,9 @@ class Groups {
   Groups(const Groups&) = delete;
   Groups& operator=(const Groups&) = delete;
 
-  // For ObjectOptions.
-  [[nodiscard]] int ports_fd() const { return ports_.get(); }
+  // For ObjectOptions. There are two, with the same in them: the kernel lets programs that take packets of several
+  // buffers (`frags`) and others not have the same devmap.
+  [[nodiscard]] int ports_fd(bool frags = false) const { return frags ? frags_ports_.get() : ports_.get(); }
   [[nodiscard]] int groups_fd() const;
 
   // Port `number` (1 to kMaxPort) is device `ifindex` from now on: as an output, in floods, and in every group with it.
@@ -70,7 +71,7 @@ class Groups {
 
   Reclaimer& reclaimer_;
   Options options_;
-  UniqueFd ports_;
+  UniqueFd ports_, frags_ports_;
   std::map<uint32_t, uint32_t> ifindex_;      // by port number
   std::map<uint32_t, uint32_t> flood_place_;  // port number to index in the flood group
   std::shared_ptr<State> state_;

@@ -192,12 +192,12 @@ Result<void> Object::ShareMaps() {
   return options_.passes->twin != nullptr ? ShareWithTwin(*options_.passes->twin) : Result<void>();
 }
 
-// All but the programs' own jumps, which do not mix with the other's, and what is fixed at the load.
+// All but what the kernel keeps apart for packets of one and of several buffers, and what is fixed at the load.
 Result<void> Object::ShareWithTwin(const Object& twin) {
   const bpf_map* map = nullptr;
   bpf_object__for_each_map(map, twin.object_.get()) {
     const std::string name = bpf_map__name(map);
-    if (name == "tail_calls" || name.starts_with(".rodata") || bpf_map__fd(map) < 0) continue;
+    if (name == "tail_calls" || name == "ports" || name.starts_with(".rodata") || bpf_map__fd(map) < 0) continue;
     if (auto shared = ShareMap(name.c_str(), bpf_map__fd(map)); !shared) return shared;
   }
   return {};

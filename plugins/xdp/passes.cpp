@@ -110,7 +110,7 @@ Result<std::unique_ptr<PassObject>> PassObject::Load(const PassMaps& maps, const
   object->maps_ = &maps;
   object->why_no_ct_ = conntrack.why_not;
   auto loaded = Object::Load(wanted);
-  if (!loaded && passes.ct && loaded.error().reason == "verifier") {
+  if (!loaded && passes.ct && loaded.error().reason != "no_such_object" && loaded.error().reason != "bad_object") {
     // The functions are there by name, and are not what they should be; or ct is not what is wrong.
     object->why_no_ct_ = loaded.error().detail;
     passes.ct = false;
@@ -120,6 +120,7 @@ Result<std::unique_ptr<PassObject>> PassObject::Load(const PassMaps& maps, const
   object->has_zones_ = passes.ct && conntrack.zones;
   object->object_ = *std::move(loaded);
   wanted.frags = true;
+  wanted.ports_fd = options.frags_ports_fd;
   passes.twin = object->object_.get();
   loaded = Object::Load(wanted);
   if (!loaded) return loaded.error();

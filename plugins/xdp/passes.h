@@ -64,8 +64,9 @@ struct PassOptions {
   uint32_t max_flows = 65536;      // as in ObjectOptions
   uint32_t cache_entries = 65536;  // the same
   uint32_t depth = SLUICE_PASS_DEPTH;
-  int ports_fd = -1;   // map `ports` of Groups
-  int groups_fd = -1;  // and its `groups`
+  int ports_fd = -1;        // map `ports` of Groups
+  int frags_ports_fd = -1;  // the same for packets of several buffers
+  int groups_fd = -1;       // and its `groups`
 };
 
 // One generation of the programs, for packets of one buffer and for those of several, with one table for both.

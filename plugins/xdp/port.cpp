@@ -161,7 +161,7 @@ Result<void> Port::Load() {
   options.upcall_rate = settings_.upcall_rate;
   options.frags = frags_;
   options.offload_ifindex = settings_.mode == Mode::kOffload ? static_cast<uint32_t>(device_.ifindex) : 0;
-  options.ports_fd = context_.groups.ports_fd();
+  options.ports_fd = context_.groups.ports_fd(frags_);
   options.groups_fd = context_.groups.groups_fd();
   options.programs_fd = context_.passes.maps().programs_fd(frags_);
   options.state_fd = context_.passes.maps().state_fd();

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include "object.h"
+#include "passes.h"
 
 namespace {
 
@@ -42,6 +43,7 @@ int __wrap_bpf_object__load(bpf_object* object) {
   std::vector<std::pair<bpf_program*, std::unique_ptr<char[]>>> logs;
   bpf_program* program = nullptr;
   bpf_object__for_each_program(program, object) {
+    if (!bpf_program__autoload(program)) continue;
     logs.emplace_back(program, new char[kLogSize]());
     bpf_program__set_log_level(program, kLogStats);
     bpf_program__set_log_buf(program, logs.back().second.get(), kLogSize);
@@ -68,6 +70,16 @@ std::string LoadAsPlugin(const std::string& path, bool frags) {
   return object ? "" : object.error().detail;
 }
 
+// The object of later passes, both for one buffer and for several.
+std::string LoadAsPasses(const std::string& path) {
+  auto maps = sluice::xdp::PassMaps::Create();
+  if (!maps) return maps.error().detail;
+  sluice::xdp::PassOptions options;
+  options.path = path;
+  auto object = sluice::xdp::PassObject::Load(**maps, options);
+  return object ? (*object)->why_no_ct() : object.error().detail;
+}
+
 // As it is in the file.
 std::string LoadAsIs(bpf_object* object) {
   if (bpf_object__find_map_by_name(object, ".rodata.config") != nullptr) {
@@ -90,6 +102,8 @@ json Load(const std::string& path) {
   const btf* types = object ? bpf_object__btf(object.get()) : nullptr;
   if (!object) {
     add(false, "libbpf cannot read it");
+  } else if (bpf_object__find_program_by_name(object.get(), "sluice_lookup") != nullptr) {
+    add(true, LoadAsPasses(path));
   } else if (types != nullptr && btf__find_by_name_kind(types, ".sluice_meta", BTF_KIND_DATASEC) > 0) {
     for (const bool frags : {false, true}) add(frags, LoadAsPlugin(path, frags));
   } else {
