@@ -34,6 +34,7 @@ Journey Passes::Run(uint32_t port, const Bytes& frame) {
     const Bytes bytes = pass.frame;
     journey_.outcome = datapath_.Hit(*flows.front(), bytes, port, this);
   }
+  journey_.beside = beside_;
   return std::move(journey_);
 }
 
