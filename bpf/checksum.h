@@ -44,8 +44,9 @@ static long sum_chunk(__u32 i, struct sum_loop* loop) {
   __u32 n = loop->left;
   (void)i;
   if (n > SUM_CHUNK) n = SUM_CHUNK;
-  asm volatile("" : "+r"(n)); /* or the compiler forgets the limit that the verifier is to see */
-  if (!scratch || n == 0 || n > SUM_CHUNK || bpf_xdp_load_bytes(loop->ctx, loop->offset, scratch, n)) {
+  asm volatile("" : "+r"(n)); /* or the compiler leaves out what shows the verifier that it is 1 to SUM_CHUNK */
+  n = ((n - 1) & (SUM_CHUNK - 1)) + 1;
+  if (!scratch || !loop->left || bpf_xdp_load_bytes(loop->ctx, loop->offset, scratch, n)) {
     loop->failed = 1;
     return 1;
   }

@@ -14,6 +14,7 @@ enum { IPV4_ANSWER = 576, IPV6_ANSWER = 1280 }; /* lengths that fit everywhere *
 
 /* May this packet be answered? Not where it is an error itself, or for many. */
 static __always_inline int may_tell(const struct sluice_key* key, void* nh, void* end, int ipv6) {
+  asm volatile("" : "+r"(nh)); /* one pointer, and not one for each use: the verifier knows the limit of one */
   if (nh + 20 > end) return 0;
   if (ipv6)
     return key->ipv6_dst[0] != 0xff && (key->ipv6_src[0] | key->ipv6_src[15]) &&
@@ -66,11 +67,13 @@ static __noinline int tell_mtu(struct xdp_md* ctx, struct sluice_cpu* cpu, __u32
   const struct sluice_key* key = (void*)cpu->key;
   __u32 l3 = cpu->editing.l3;
   int ipv6 = cpu->editing.l3_header == SLUICE_HEADER_IPV6;
-  if ((!ipv6 && cpu->editing.l3_header != SLUICE_HEADER_IPV4) || l3 < 14 || l3 > LINK_HEADER || mtu < l3) return 0;
+  if ((!ipv6 && cpu->editing.l3_header != SLUICE_HEADER_IPV4) || mtu < l3) return 0;
+  asm volatile("" : "+r"(l3));
+  l3 = 14 + ((l3 - 14) & 12); /* it is that: with none, one or two tags */
   void* data = (void*)(long)ctx->data;
   void* end = data_end(ctx);
   if (!may_tell(key, data + l3, end, ipv6) || data + LINK_HEADER > end) return 0;
-  __u8 link[LINK_HEADER];
+  __u8 link[LINK_HEADER + 4] = {}; /* as the verifier cannot know that it is not 26 */
   __builtin_memcpy(link, data + 6, 6);
   __builtin_memcpy(link + 6, data, 6);
   __builtin_memcpy(link + 12, data + 12, LINK_HEADER - 12);
