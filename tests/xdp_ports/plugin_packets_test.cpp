@@ -241,7 +241,7 @@ TEST_F(PluginPacketsDetailTest, ChangesTakeEffectAndInstancesCountApart) {
   // Refused now, so no longer there either.
   const auto refused = rig_->Put("in_port(p0)", "recirc(1)", 0, 2);
   EXPECT_EQ(refused.state(), v1::REFUSED);
-  EXPECT_EQ(refused.reason(), "unsupported_action");
+  EXPECT_EQ(refused.reason(), "needs_recirc");
   at_a_->Send(Udp(4));
   rig_->WaitForPort("p0", [](const v1::Port& port) { return port.counters().at("miss_drop") == 1; });
 }

@@ -171,6 +171,22 @@ void PluginRig::Resync(const std::string& epoch) {
   Until("the resync", [&] { return acked_ >= batch.batch(); });
 }
 
+void PluginRig::Extend(uint64_t serial, const std::string& object) {
+  auto batch = NewBatch();
+  v1::Extension& extension = *batch.add_changes()->mutable_extension();
+  extension.set_plugin("recirc");
+  extension.set_serial(serial);
+  if (serial != 0) (*extension.mutable_provides())["xdp.passes"] = object;
+  Send(batch);
+  Until("the extension", [&] { return acked_ >= batch.batch(); });
+}
+
+bool PluginRig::AsksForResync(std::chrono::milliseconds timeout) {
+  const auto deadline = Clock::now() + timeout;
+  while (!asks_for_resync_ && Clock::now() < deadline) Take(std::chrono::milliseconds(50));
+  return std::exchange(asks_for_resync_, false);
+}
+
 std::optional<v1::Upcall> PluginRig::NextUpcall(std::chrono::milliseconds timeout) {
   const auto deadline = Clock::now() + timeout;
   while (upcalls_.empty() && Clock::now() < deadline) {
@@ -226,6 +242,7 @@ bool PluginRig::Take(std::chrono::milliseconds timeout) {
   acked_ = std::max(acked_, message.ack());
   if (message.has_hello()) hello_ = message.hello();
   bye_ = bye_ || message.bye();
+  asks_for_resync_ = asks_for_resync_ || message.resync();
   for (const auto& stats : message.stats()) {
     v1::FlowStats& sum = stats_[stats.ufid()];
     sum.set_packets(sum.packets() + stats.packets());

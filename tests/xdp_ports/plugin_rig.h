@@ -48,6 +48,10 @@ class PluginRig : public PortNames {
   void PacketOut(const std::string& port, const std::string& data, const std::optional<std::string>& actions = {});
   void Synced();
   void Resync(const std::string& epoch);
+  // Another plugin, "recirc", brings `object` for later passes; `serial` 0: it is gone.
+  void Extend(uint64_t serial, const std::string& object = SLUICE_BPF_DIR "/sluice_passes.bpf.o");
+  // Waits until the plugin wants to be told everything anew; false if it does not in time. Once for each time it asks.
+  bool AsksForResync(std::chrono::milliseconds timeout = std::chrono::seconds(5));
   // For the next start.
   void SetEpoch(const std::string& epoch) { epoch_ = epoch; }
 
@@ -94,6 +98,7 @@ class PluginRig : public PortNames {
   uint64_t seq_ = 0;
   uint64_t acked_ = 0;
   bool bye_ = false;
+  bool asks_for_resync_ = false;
   v1::Hello hello_;
   std::map<std::string, uint32_t> numbers_;
   std::deque<v1::Port> port_reports_;
