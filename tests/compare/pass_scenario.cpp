@@ -77,11 +77,30 @@ std::string CtText(Rng& rng, bool zones) {
   return text.empty() ? "ct" : "ct(" + text + ")";
 }
 
-// How a list ends.
-std::string EndText(Rng& rng, bool zones) {
-  const auto tunnels = TunnelPorts();
-  auto tunnel = tunnels.begin();
-  std::advance(tunnel, static_cast<ptrdiff_t>(rng.Below(tunnels.size())));
+using Tunnel = std::pair<const uint32_t, TunnelPort>;
+const Tunnel& AnyTunnel(Rng& rng) {
+  static const auto kTunnels = TunnelPorts();
+  auto tunnel = kTunnels.begin();
+  std::advance(tunnel, static_cast<ptrdiff_t>(rng.Below(kTunnels.size())));
+  return *tunnel;
+}
+
+// Whose packets look like this one.
+const Tunnel* TunnelOf(const Match& key) {
+  static const auto kTunnels = TunnelPorts();
+  const auto found = std::ranges::find_if(kTunnels, [&](const Tunnel& tunnel) {
+    const bool gre = key.ValueOf(Field::ipv4_proto) == 47 || key.ValueOf(Field::ipv6_proto) == 47;
+    if (tunnel.second.kind == TunnelPort::Kind::kGre) return gre;
+    return key.ValueOf(Field::udp_dst) == tunnel.second.udp_port;
+  });
+  return found == kTunnels.end() ? nullptr : &*found;
+}
+
+// How a list ends, for packets like the one with this key.
+std::string EndText(Rng& rng, const Match& like, bool zones) {
+  const Tunnel* tunnel = TunnelOf(like);
+  if (tunnel != nullptr && !rng.OneIn(4)) return "tnl_pop(" + Text(tunnel->first) + ")";
+  tunnel = &AnyTunnel(rng);
   std::string text;
   while (rng.OneIn(4)) text += (rng.OneIn(6) ? "ct_clear" : CtText(rng, zones)) + ",";
   switch (rng.Below(12)) {
@@ -98,8 +117,7 @@ std::string EndText(Rng& rng, bool zones) {
     case 5:
       return text + PushText(rng, tunnel->first, tunnel->second, 3 + static_cast<uint32_t>(rng.Below(2)));
     case 6:
-    case 7:
-      return text + "tnl_pop(" + Text(tunnel->first) + ")";
+      return text + (rng.OneIn(4) ? "tnl_pop(" + Text(tunnel->first) + ")" : Text(3));
     default:
       return text + "recirc(" + Text(1 + rng.Below(kIds)) + ")";
   }
@@ -114,7 +132,7 @@ Actions RandomList(Rng& rng, const Match& like, bool zones) {
     if (!XdpCanDo(sent)) actions.clear();
   }
   if (rng.OneIn(30)) return actions;
-  const std::string text = EndText(rng, zones);
+  const std::string text = EndText(rng, like, zones);
   const auto end = ParseActions(text);
   if (!end) throw std::logic_error(text + ": " + end.error().detail);
   actions.insert(actions.end(), end->begin(), end->end());
@@ -211,11 +229,7 @@ Bytes RandomInner(Rng& rng) {
 }
 
 Bytes RandomOuter(Rng& rng) {
-  const auto tunnels = TunnelPorts();
-  auto tunnel = tunnels.begin();
-  std::advance(tunnel, static_cast<ptrdiff_t>(rng.Below(tunnels.size())));
-  Bytes frame = InTunnel(rng, tunnel->second, rng.OneIn(6) ? RandomOuter(rng) : RandomInner(rng));
-  return frame;
+  return InTunnel(rng, AnyTunnel(rng).second, rng.OneIn(6) ? RandomOuter(rng) : RandomInner(rng));
 }
 
 // Makes a scenario, following what the reference makes of it: later passes' keys are known from packets that came
@@ -225,15 +239,16 @@ class Maker {
   Maker(Rng& rng, bool zones) : rng_(rng), zones_(zones) {}
 
   Scenario Make(size_t steps) {
+    if (rng_.OneIn(2)) Firewall();
     for (int i = 0; i < 6; ++i) Packet();
     while (scenario_.size() < steps) {
       switch (rng_.Below(8)) {
         case 0:
         case 1:
-          if (flows_ < 48) Put();
+          if (flows_ < 72) Put();
           break;
         case 2:
-          if (flows_ > 12) Delete();
+          if (flows_ > 30) Delete();
           break;
         default:
           Packet();
@@ -277,15 +292,49 @@ class Maker {
     step.flow = ++flows_;
     const Match key = SomeKey();
     step.match = RandomMatch(rng_, key, SomeKey());
-    step.match.SetExact(Field::recirc_id, key.ValueOf(Field::recirc_id));
-    if (!key.Has(Field::recirc_id) && rng_.OneIn(2)) step.match.Clear(Field::recirc_id);  // the same
-    // A tunnel's packets alone, or there may be no end of flows that all ports have.
-    if (step.match.Has(Field::tun_id) || rng_.OneIn(2))
-      step.match.SetExact(Field::in_port, key.ValueOf(Field::in_port));
+    // What no port's own table knows is said of a tunnel port, or of all packets with a recirc_id.
+    const auto from_passes = [&](const FieldInfo& info) { return info.id < Field::in_port && step.match.Has(info.id); };
+    step.match.Clear(Field::recirc_id);
+    const bool tied = key.ValueOf(Field::recirc_id) == 0 && std::ranges::any_of(kFields, from_passes);
+    if (tied || rng_.OneIn(2)) step.match.SetExact(Field::in_port, key.ValueOf(Field::in_port));
+    const bool said = key.ValueOf(Field::recirc_id) != 0 || rng_.OneIn(2);  // not said: 0
+    if (said) step.match.SetExact(Field::recirc_id, key.ValueOf(Field::recirc_id));
     step.actions = RandomList(rng_, key, zones_);
-    step.priority = static_cast<uint32_t>(1 + rng_.Below(8) * 1000 + step.flow);
+    step.priority = static_cast<uint32_t>((1 + rng_.Below(8)) * 1000 + step.flow);
+    Put(std::move(step));
+  }
+
+  void Put(Step step) {
     reference_.Put({UfidOf(step.flow), step.match, step.actions, step.priority, {}});
     scenario_.push_back(std::move(step));
+  }
+
+  // What somebody would put: tunnels opened, what is in them and what is not through the connections of one zone. Below
+  // all others.
+  void Firewall() {
+    const std::string zone = zones_ && rng_.OneIn(2) ? "zone=5" : "zone=0";
+    const auto put = [&](const std::string& match, const std::string& actions) {
+      Step step;
+      step.kind = Step::Kind::kPut;
+      step.flow = ++flows_;
+      step.match = *ParseMatch(match);
+      step.actions = *ParseActions(actions);
+      step.priority = static_cast<uint32_t>(step.flow);
+      Put(std::move(step));
+    };
+    put("recirc_id(0)", "ct(" + zone + "),recirc(1)");
+    put("recirc_id(1),ct_state(+trk+new-inv)", "ct(commit," + zone + ",mark=0x7),recirc(2)");
+    put("recirc_id(1),ct_state(+trk+est)", rng_.OneIn(2) ? "3" : "recirc(3)");
+    put("recirc_id(1),ct_state(+trk+rel)", "4");
+    for (const auto& [number, tunnel] : TunnelPorts()) {
+      const bool gre = tunnel.kind == TunnelPort::Kind::kGre;
+      const std::string l4 = gre ? "proto=47)" : "proto=17),udp(dst=" + Text(tunnel.udp_port) + ")";
+      const std::string pop = "tnl_pop(" + Text(number) + ")";
+      for (const uint32_t port : {1, 2}) {
+        put("in_port(" + Text(port) + "),eth_type(0x0800),ipv4(" + l4, pop);
+        put("in_port(" + Text(port) + "),eth_type(0x86dd),ipv6(" + l4, pop);
+      }
+    }
   }
 
   void Delete() {

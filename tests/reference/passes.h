@@ -25,6 +25,7 @@ struct Pass {
 
 struct Journey {
   std::vector<Pass> passes;
+  Match beside;                                           // what a lookup after the last would get beside the frame
   Outcome outcome;                                        // of the last
   std::vector<std::pair<uint32_t, Encapsulated>> pushed;  // by which port
   std::string dropped;  // the counter of why it ended between two passes; empty: it did not
