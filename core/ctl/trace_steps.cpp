@@ -188,7 +188,7 @@ class Walk {
     const std::optional<uint32_t> asked = NextState();
     const bool finds = asked && !alone.fixed;
     const uint32_t state = finds ? kCtTracked | *asked : alone.state;
-    uint32_t mark = finds && (state & (kCtEst | kCtRel)) != 0 ? trace_.tracking.mark : 0;
+    uint32_t mark = finds && (state & kCtInvalid) == 0 ? trace_.tracking.mark : 0;
     if ((ct.commit || ct.force) && ct.mark && (state & (kCtNew | kCtEst)) != 0) {
       mark = (mark & ~ct.mark->second) | (ct.mark->first & ct.mark->second);
     }

@@ -27,7 +27,6 @@ namespace {
 constexpr uint32_t kUnderlay = 0x0a090001;  // 10.9.0.1, of port1; the far end is 10.9.0.2
 constexpr uint32_t kVni = 5;
 constexpr uint16_t kVxlan = 4789;
-constexpr uint32_t kTunnelPort = 3;
 
 void Ip(std::vector<std::string> words) {
   words.insert(words.begin(), "ip");

@@ -2,6 +2,7 @@
 // Four ports of a plugin "xdp", tunnel ports and a table, for tests of traces.
 #pragma once
 
+#include <optional>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -43,12 +44,12 @@ inline google::protobuf::RepeatedPtrField<v1::Port> TracePorts() {
 
 class TraceRig {
  public:
-  // Packets come in by port `in_port`.
-  explicit TraceRig(uint32_t in_port = 1)
-      : ports_(TracePorts()),
-        names_(ports_, PortNumbers::Unknown::kNumbered),
-        table_(names_, {in_port, 21, 22, 23}),
-        in_(in_port) {}
+  // Packets come in by port `in_port`, and again by tunnel ports.
+  explicit TraceRig(uint32_t in_port = 1, std::vector<uint32_t> in_ports = {21, 22, 23})
+      : ports_(TracePorts()), names_(ports_, PortNumbers::Unknown::kNumbered), in_(in_port) {
+    in_ports.push_back(in_port);
+    table_.emplace(names_, std::move(in_ports));
+  }
 
   // Returns its ufid, the number's 128 bits.
   std::string Put(uint64_t number, const std::string& match, const std::string& actions, uint32_t priority = 0,
@@ -65,10 +66,10 @@ class TraceRig {
       offload.set_reason("unsupported_action");
       offload.set_detail("it cannot do that");
     }
-    table_.Put(flow);
+    table_->Put(flow);
     return flow.ufid();
   }
-  void Remove(uint64_t number) { table_.Remove(UfidOf(number)); }
+  void Remove(uint64_t number) { table_->Remove(UfidOf(number)); }
 
   [[nodiscard]] TracePlace Place() const {
     for (const v1::Port& port : ports_) {
@@ -76,11 +77,11 @@ class TraceRig {
     }
     throw std::logic_error("no such port");
   }
-  [[nodiscard]] Trace Run(PassPacket packet) const { return TracePacket(table_, Place(), std::move(packet)); }
+  [[nodiscard]] Trace Run(PassPacket packet) const { return TracePacket(*table_, Place(), std::move(packet)); }
   [[nodiscard]] Trace Run(std::span<const uint8_t> frame) const { return Run({{frame.begin(), frame.end()}, {}}); }
 
   [[nodiscard]] const PortNumbers& names() const { return names_; }
-  [[nodiscard]] TraceTable& table() { return table_; }
+  [[nodiscard]] TraceTable& table() { return *table_; }
   [[nodiscard]] google::protobuf::RepeatedPtrField<v1::Port>& ports() { return ports_; }
 
   static std::string UfidOf(uint64_t number) {
@@ -95,7 +96,7 @@ class TraceRig {
  private:
   google::protobuf::RepeatedPtrField<v1::Port> ports_;
   PortNumbers names_;
-  TraceTable table_;
+  std::optional<TraceTable> table_;
   uint32_t in_;
 };
 

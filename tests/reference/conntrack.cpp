@@ -2,6 +2,7 @@
 #include "reference/conntrack.h"
 
 #include <array>
+#include <utility>
 
 namespace sluice::reference {
 namespace {
@@ -99,8 +100,9 @@ Tracked Conntrack::Track(const Ct& ct, const Bytes& frame) {
     const bool again = tcp && plain == kSyn && connection.closing;  // the same addresses and ports, another connection
     if (!again && !(ct.force && found->reply)) {
       const bool established = connection.replied || found->reply;
-      connection.mark = Marked(ct, connection.mark);
-      const Tracked tracked{kCtTrk | (established ? kCtEst : kCtNew) | (found->reply ? kCtRpl : 0), connection.mark};
+      const uint32_t before = std::exchange(connection.mark, Marked(ct, connection.mark));
+      const Tracked tracked{kCtTrk | (established ? kCtEst : kCtNew) | (found->reply ? kCtRpl : 0), connection.mark,
+                            before};
       if (!tcp) {
         connection.assured = connection.assured || connection.replied;
         connection.replied = connection.replied || found->reply;
@@ -166,7 +168,7 @@ Tracked Conntrack::Quoted(const Ct& ct, const Bytes& frame, const Parsed& parsed
   quoted.dport = U16(frame, ports + 2);
   const auto found = Find(quoted.Turned());
   if (!found) return kInvalid;
-  return {kCtTrk | kCtRel | (found->reply ? kCtRpl : 0), found->at->second.mark};
+  return {kCtTrk | kCtRel | (found->reply ? kCtRpl : 0), found->at->second.mark, found->at->second.mark};
 }
 
 // Only who asks can begin; the answer has the same identifier.
@@ -178,8 +180,8 @@ Tracked Conntrack::Echo(const Ct& ct, const Bytes& frame, const Parsed& parsed, 
   if (known == connections_.end()) return reply ? kInvalid : Begin(ct, asked);
   Connection& connection = known->second;
   connection.replied = connection.replied || reply;
-  connection.mark = Marked(ct, connection.mark);
-  return {kCtTrk | (connection.replied ? kCtEst : kCtNew) | (reply ? kCtRpl : 0), connection.mark};
+  const uint32_t before = std::exchange(connection.mark, Marked(ct, connection.mark));
+  return {kCtTrk | (connection.replied ? kCtEst : kCtNew) | (reply ? kCtRpl : 0), connection.mark, before};
 }
 
 }  // namespace sluice::reference

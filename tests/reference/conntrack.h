@@ -20,6 +20,8 @@ inline constexpr uint32_t kCtNew = 1, kCtEst = 2, kCtRel = 4, kCtRpl = 8, kCtInv
 struct Tracked {
   uint32_t state = 0;
   uint32_t mark = 0;
+  // Of the connection found, as it was before.
+  std::optional<uint32_t> found_mark = std::nullopt;
   bool operator==(const Tracked&) const = default;
 };
 

@@ -34,6 +34,7 @@ Journey Passes::Run(uint32_t port, const Bytes& frame) {
     const Bytes bytes = pass.frame;
     journey_.outcome = datapath_.Hit(*flows.front(), bytes, port, this);
   }
+  journey_.beside = beside_;
   return std::move(journey_);
 }
 
@@ -49,6 +50,7 @@ void Passes::Track(const Ct& ct, const Bytes& frame) {
   if (!Hop()) return;
   const uint64_t before = connections_.committed();
   const Tracked tracked = connections_.Track(ct, frame);
+  journey_.tracked.push_back(tracked);
   if (tracked.state == 0) ++journey_.counters["ct_untracked"];
   if ((tracked.state & kCtInv) != 0) ++journey_.counters["ct_invalid"];
   if (connections_.committed() != before) ++journey_.counters["ct_committed"];

@@ -25,8 +25,10 @@ struct Pass {
 
 struct Journey {
   std::vector<Pass> passes;
+  Match beside;                                           // what a lookup after the last would get beside the frame
   Outcome outcome;                                        // of the last
   std::vector<std::pair<uint32_t, Encapsulated>> pushed;  // by which port
+  std::vector<Tracked> tracked;                           // what each ct found
   std::string dropped;  // the counter of why it ended between two passes; empty: it did not
   // What was counted between passes: "recirculated", "tnl_popped", "tnl_pushed", "ct_untracked", "ct_invalid",
   // "ct_committed".
