@@ -188,6 +188,9 @@ static __noinline int track_tuple(struct xdp_md* ctx, struct ct_packet* packet, 
     int state = found(connection, packet, step, pass, opts.dir);
     bpf_ct_release(connection);
     if (state >= 0) return state;
+    /* Its time is over, but it stands in the way of another until somebody looks for it. */
+    connection = bpf_xdp_ct_lookup(ctx, &packet->tuple, tuple_size(packet), &opts, pass_config.ct_opts_size);
+    if (connection) bpf_ct_release(connection);
   }
   if (packet->related || !may_begin(packet)) return CT_INVALID;
   if (step->flags & SLUICE_STEP_COMMIT) {

@@ -131,7 +131,6 @@ class ActionCompiler {
   }
   Result<void> Add(const Action& action, const Recirc& recirc) {
     if (auto may = MayLeave(action, SLUICE_ACTION_RECIRC); !may) return may;
-    if (recirc.id == 0) return UnsupportedAction(action, ": 0 is the first pass");
     compiled_.terminal = {SLUICE_ACTION_RECIRC, recirc.id};
     last_ = &action;
     return {};
