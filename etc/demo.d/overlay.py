@@ -46,21 +46,22 @@ class Overlay:
     def _far_end(self):
         """The kernel's vxlan device, with the outside host's addresses."""
         namespace = self.outside.namespace
-        run("ip", "-n", namespace, "link", "add", "vxlan0", "type", "vxlan", "id", str(VNI), "local", self.far,
+        run("ip", "-n", namespace, "link", "add", "vxlan0", "address", self.outside.mac, "type", "vxlan", "id", str(VNI), "local", self.far,
             "remote", self.near, "dstport", "4789", "dev", "eth0", *(("udpcsum",) if self.family == 6 else ()))
         run("ip", "-n", namespace, "link", "set", "vxlan0", "addrgenmode", "none", "mtu", str(INNER_MTU))
         run("ip", "-n", namespace, "link", "set", "vxlan0", "up")
         self.outside.address("vxlan0")
 
-    def start(self, *args):
+    def start(self, *tunnel_options):
         """sluiced with xdp and recirc, and the three ports; what arrives at u0 and is not the tunnel's is the kernel's."""
-        self.lab.start_daemon("--plugin", "xdp", "--plugin", "recirc", *args)
-        self.add_ports()
+        self.lab.start_daemon("--plugin", "xdp", "--plugin", "recirc")
+        self.add_ports(*tunnel_options)
 
-    def add_ports(self):
+    def add_ports(self, *tunnel_options):
         self.lab.ctl("port", "add", "p0")
         self.lab.ctl("port", "add", UNDERLAY, "--option", "miss=pass")
-        self.lab.ctl("port", "add", TUNNEL, "--option", "tunnel=vxlan", "--option", f"underlay={UNDERLAY}")
+        options = ("tunnel=vxlan", f"underlay={UNDERLAY}", *tunnel_options)
+        self.lab.ctl("port", "add", TUNNEL, *(word for option in options for word in ("--option", option)))
 
     @property
     def encapsulate(self):
@@ -94,7 +95,8 @@ class Overlay:
                 f"in_port({TUNNEL}),tunnel(tun_id={VNI}),eth_type(0x0800), actions:ct,recirc({REPLY})",
                 f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk+est+rpl-inv),eth_type(0x0800), actions:p0",
                 f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk+rel-inv),eth_type(0x0800), actions:p0",
-                f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk-est-rel),eth_type(0x0800), actions:drop"]
+                f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk-est-rel),eth_type(0x0800), actions:drop",
+                *(f"in_port({port}),eth_type(0x86dd), actions:drop" for port in ("p0", TUNNEL))]
 
     def put(self, flows):
         """Returns when all are installed."""
