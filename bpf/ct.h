@@ -188,7 +188,7 @@ static __noinline int track_tuple(struct xdp_md* ctx, struct ct_packet* packet, 
     int state = found(connection, packet, step, pass, opts.dir);
     bpf_ct_release(connection);
     if (state >= 0) return state;
-    /* The kernel takes an entry whose time is over out when it comes across it. Before that it is in the way. */
+    /* Its time is over, but it stands in the way of another until somebody looks for it. */
     connection = bpf_xdp_ct_lookup(ctx, &packet->tuple, tuple_size(packet), &opts, pass_config.ct_opts_size);
     if (connection) bpf_ct_release(connection);
   }
@@ -244,11 +244,10 @@ static __always_inline int track_icmp(struct xdp_md* ctx, struct sluice_cpu* cpu
   return track_tuple(ctx, &packet, step, pass);
 }
 
-/* ct_state of the packet. */
+/* ct_state of the packet that parse() has said `malformed` of. */
 static __always_inline int track(struct xdp_md* ctx, struct sluice_cpu* cpu, const struct sluice_step* step,
-                                 struct sluice_pass* pass) {
+                                 struct sluice_pass* pass, __u32 malformed) {
   const struct sluice_key* key = (void*)cpu->key;
-  __u32 malformed = parse(ctx, cpu);
   if (malformed == SLUICE_COUNT_malformed_ipv4 || malformed == SLUICE_COUNT_malformed_ipv6 ||
       malformed == SLUICE_COUNT_malformed_l4)
     return CT_INVALID;

@@ -29,6 +29,9 @@ enum sluice_pass_program {
 #define SLUICE_TUNNEL_HEADER 128
 #define SLUICE_PASS_HOPS 32 /* tail calls that the kernel lets a packet make are 33 */
 
+/* As in OVS (FLOW_TNL_F_*), and as OVS, tnl_pop does not say DF. */
+enum sluice_tunnel_flags { SLUICE_TUNNEL_OAM = 1, SLUICE_TUNNEL_DF = 2, SLUICE_TUNNEL_CSUM = 4, SLUICE_TUNNEL_KEY = 8 };
+
 /* Outer headers gone by tnl_pop, or what set(tunnel()) said: as the match fields tun_*. Network byte order; 0 where
  * there was none. IPv4 and IPv6 addresses each have their place. */
 struct sluice_tunnel {
@@ -36,7 +39,7 @@ struct sluice_tunnel {
   __be32 src, dst;
   __u8 ipv6_src[16], ipv6_dst[16];
   __be16 tp_src, tp_dst;
-  __be16 flags; /* OVS's FLOW_TNL_F_*: DF 2 (tnl_pop does not say it, as OVS does not), CSUM 4, KEY 8 */
+  __be16 flags; /* enum sluice_tunnel_flags */
   __u8 tos, ttl;
 };
 

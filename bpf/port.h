@@ -6,6 +6,7 @@
 #include "action.h"
 #include "budget.h"
 #include "maps.h"
+#include "parse.h"
 #include "pass.h"
 
 /* Receive queue to AF_XDP socket. */
@@ -60,17 +61,16 @@ static __always_inline int begin_pass(struct sluice_cpu* cpu, __u32 terminal, __
   __u32 at = bpf_get_smp_processor_id();
   struct sluice_pass_state* state = bpf_map_lookup_elem(&pass_state, &at);
   if (!state) return -1;
+  /* By whole words, as it is read: what was written in parts stalls who reads it. */
+  __u64* words = (void*)&state->pass;
   int recirc = terminal == SLUICE_ACTION_RECIRC;
-  struct sluice_pass pass = {
-      .slot = control.pass_slot,
-      .step = recirc ? 0 : arg,
-      .record = record,
-      .recirc_id = recirc ? bpf_htonl(arg) : 0,
-      .in_port = bpf_htonl(control.port),
-      .hops = 1,
-      .gen = gen,
-  };
-  state->pass = pass;
+  words[0] = PLACE(control.pass_slot, 4, 4);
+  words[1] = PLACE(recirc ? 0 : arg, 0, 4) | PLACE(record, 4, 4);
+  words[2] = PLACE(recirc ? bpf_htonl(arg) : 0, 0, 4) | PLACE(bpf_htonl(control.port), 4, 4);
+  words[3] = 0;
+  words[4] = PLACE(1, 2, 2) | PLACE(gen, 4, 4); /* hops */
+#pragma unroll
+  for (unsigned i = 5; i < sizeof(struct sluice_pass) / 8; i++) words[i] = 0;
   return 0;
 }
 

@@ -20,13 +20,8 @@ static __always_inline void add_pass(struct sluice_cpu* cpu, const struct sluice
   for (int i = 0; i < 7; i++) cpu->key[11 + i] = tunnel[i];
 }
 
-/* A pass: a packet and what is known of it to its flow. */
-SEC("xdp")
-int sluice_lookup(struct xdp_md* ctx) {
-  struct sluice_pass* pass = this_pass();
-  if (!pass) return XDP_ABORTED;
-  struct sluice_cpu* cpu = cpu_of(pass);
-  if (!cpu) return XDP_ABORTED;
+/* A pass: a packet and what is known of it to its flow. `parsed`: cpu->key has the packet's key already. */
+static __always_inline int begin(struct xdp_md* ctx, struct sluice_cpu* cpu, struct sluice_pass* pass, int parsed) {
   if (pass->depth >= pass_config.depth) {
     count(cpu, SLUICE_COUNT_depth_exceeded);
     return XDP_DROP;
@@ -35,7 +30,7 @@ int sluice_lookup(struct xdp_md* ctx) {
   __u64 length = frame_length(ctx);
   cpu->counters[SLUICE_COUNT_rx_bytes] += length;
 
-  __u32 malformed = parse(ctx, cpu);
+  __u32 malformed = parsed ? SLUICE_PARSED : parse(ctx, cpu);
   if (malformed) {
     cpu->counters[malformed & (SLUICE_COUNTER_SLOTS - 1)]++;
     return miss(ctx, cpu, SLUICE_UPCALL_MALFORMED, malformed);
@@ -46,6 +41,15 @@ int sluice_lookup(struct xdp_md* ctx) {
   if (!record) return miss(ctx, cpu, SLUICE_UPCALL_MISS, 0);
   record_stats(index, length, bpf_ntohs(((struct sluice_key*)cpu->key)->tcp_flags));
   return execute(ctx, cpu, record, index);
+}
+
+SEC("xdp")
+int sluice_lookup(struct xdp_md* ctx) {
+  struct sluice_pass* pass = this_pass();
+  if (!pass) return XDP_ABORTED;
+  struct sluice_cpu* cpu = cpu_of(pass);
+  if (!cpu) return XDP_ABORTED;
+  return begin(ctx, cpu, pass, 0);
 }
 
 /* The packet's step, or NULL. */
@@ -65,13 +69,20 @@ int sluice_ct(struct xdp_md* ctx) {
   pass->ct_mark = 0;
   pass->ct_zone = 0;
   __u32 state = 0;
+  __u32 malformed = parse(ctx, cpu);
   if (!(step->flags & SLUICE_STEP_CT_CLEAR)) {
     pass->ct_zone = bpf_htons(step->zone);
-    state = track(ctx, cpu, step, pass);
+    state = track(ctx, cpu, step, pass, malformed);
     if (!state) count(cpu, SLUICE_COUNT_ct_untracked);
     if (state & SLUICE_CT_INV) count(cpu, SLUICE_COUNT_ct_invalid);
   }
   pass->ct_state = bpf_htonl(state);
+  if (!malformed && step->terminal == SLUICE_ACTION_RECIRC) {
+    /* What follows most often, without a jump and with the key that is there. */
+    count(cpu, SLUICE_COUNT_recirculated);
+    pass->recirc_id = bpf_htonl(step->terminal_arg);
+    return begin(ctx, cpu, pass, 1);
+  }
   return finish(ctx, cpu, step->terminal, step->terminal_arg, pass->record, pass->gen);
 }
 
@@ -88,7 +99,9 @@ int sluice_pop(struct xdp_md* ctx) {
     cpu->counters[why & (SLUICE_PASS_COUNTER_SLOTS - 1)]++;
     return XDP_DROP;
   }
-  return leave(ctx, cpu, SLUICE_ACTION_RECIRC, 0, pass->record, pass->gen);
+  count(cpu, SLUICE_COUNT_recirculated);
+  pass->recirc_id = 0;
+  return begin(ctx, cpu, pass, 0);
 }
 
 /* A tunnel's headers on. */

@@ -4,7 +4,7 @@
  * IPv4 (with options; its checksum must be right) and IPv6 (with extension headers), tagged or not; no fragments.
  * Lengths must agree; what the frame has behind the outer packet is cut off. Then
  * - VXLAN: flags 0x08 and nothing else in the reserved bits.
- * - Geneve: version 0, Ethernet, neither a control packet nor one with critical options; others are skipped.
+ * - Geneve: version 0, Ethernet, without critical options; others are skipped.
  * - GRE: version 0, Ethernet; checksum, key and sequence number as its flags say.
  * The inner frame has at least an Ethernet header. */
 #ifndef SLUICE_BPF_TUNNEL_POP_H
@@ -16,8 +16,6 @@
 #include "pass_port.h"
 
 enum { PROTO_GRE = 47 };
-
-enum { TUNNEL_CSUM = 4, TUNNEL_KEY = 8 }; /* in sluice_tunnel.flags */
 
 enum { GRE_CSUM = 0x8000, GRE_KEY = 0x2000, GRE_SEQ = 0x1000 };
 
@@ -56,15 +54,15 @@ struct popped {
 static __always_inline void pop_vxlan(void* at, void* end, __u32 offset, struct popped* popped) {
   if (at + 8 > end || LOAD32(at, 0) != bpf_htonl(0x08000000) || LOAD8(at, 7)) return;
   popped->id = bpf_cpu_to_be64(bpf_ntohl(LOAD32(at, 4)) >> 8);
-  popped->flags |= TUNNEL_KEY;
+  popped->flags |= SLUICE_TUNNEL_KEY;
   popped->inner = offset + 8;
 }
 
 static __always_inline void pop_geneve(void* at, void* end, __u32 offset, struct popped* popped) {
   /* Version and length of options; control and critical; the protocol. */
-  if (at + 8 > end || LOAD8(at, 0) >> 6 || LOAD8(at, 1) & 0xc0 || LOAD16(at, 2) != bpf_htons(0x6558)) return;
+  if (at + 8 > end || LOAD8(at, 0) >> 6 || LOAD8(at, 1) & 0x40 || LOAD16(at, 2) != bpf_htons(0x6558)) return;
   popped->id = bpf_cpu_to_be64(bpf_ntohl(LOAD32(at, 4)) >> 8);
-  popped->flags |= TUNNEL_KEY;
+  popped->flags |= SLUICE_TUNNEL_KEY | (LOAD8(at, 1) & 0x80 ? SLUICE_TUNNEL_OAM : 0);
   popped->inner = offset + 8 + (LOAD8(at, 0) & 0x3f) * 4;
 }
 
@@ -75,13 +73,13 @@ static __always_inline void pop_gre(void* at, void* end, __u32 offset, struct po
   offset += 4;
   at += 4;
   if (flags & GRE_CSUM) {
-    popped->flags |= TUNNEL_CSUM;
+    popped->flags |= SLUICE_TUNNEL_CSUM;
     offset += 4;
     at += 4;
   }
   if (flags & GRE_KEY) {
     if (at + 4 > end) return;
-    popped->flags |= TUNNEL_KEY;
+    popped->flags |= SLUICE_TUNNEL_KEY;
     popped->id = bpf_cpu_to_be64(bpf_ntohl(LOAD32(at, 0)));
     offset += 4;
   }
@@ -111,7 +109,7 @@ static __always_inline __u32 pop(struct xdp_md* ctx, struct sluice_cpu* cpu, str
   __u32 length = packet_end - l4; /* that the checksum is about */
   if (gre) {
     pop_gre(at, end, l4, &popped);
-    summed = popped.flags & TUNNEL_CSUM;
+    summed = popped.flags & SLUICE_TUNNEL_CSUM;
   } else {
     length = bpf_ntohs(LOAD16(at, 4));
     if (length < 8 || l4 + length > packet_end || LOAD16(at, 2) != bpf_htons(step->tp_dst))
@@ -119,7 +117,7 @@ static __always_inline __u32 pop(struct xdp_md* ctx, struct sluice_cpu* cpu, str
     tp_src = LOAD16(at, 0);
     tp_dst = LOAD16(at, 2);
     summed = LOAD16(at, 6) != 0;
-    popped.flags = summed ? TUNNEL_CSUM : 0;
+    popped.flags = summed ? SLUICE_TUNNEL_CSUM : 0;
     if (step->tunnel_type == SLUICE_TUNNEL_VXLAN) {
       pop_vxlan(at + 8, end, l4 + 8, &popped);
     } else {

@@ -16,6 +16,13 @@ struct LookupOptions {
 };
 void Lookup(const LookupOptions& options);
 
+// Later passes by BPF_PROG_TEST_RUN, ns a packet. Leaves the calling process in a network namespace of its own.
+struct PassesOptions {
+  unsigned rounds = 11;
+  uint32_t repeat = 1000000;  // packets a sample
+};
+void Passes(const PassesOptions& options);
+
 // Live forwarding, veth to veth.
 struct ForwardOptions {
   unsigned rounds = 31;

@@ -19,6 +19,10 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 65536))
       ->capture_default_str();
   lookup_command->add_option("--cache-entries", lookup.cache_entries, "a power of two")->capture_default_str();
+  PassesOptions passes;
+  CLI::App* passes_command = app.add_subcommand("passes", "ns a packet of recirculation, ct and tunnels");
+  passes_command->add_option("--rounds", passes.rounds)->capture_default_str();
+  passes_command->add_option("--repeat", passes.repeat, "packets a sample")->capture_default_str();
   ForwardOptions forward;
   CLI::App* forward_command = app.add_subcommand("forward", "live forwarding from veth to veth");
   forward_command->add_option("--rounds", forward.rounds)->capture_default_str();
@@ -81,13 +85,14 @@ int Run(int argc, char** argv) {
   // Not in one run with the loop: DPDK starts once in a process.
   if (rules_command->parsed()) Rules(rules);
 #endif
-  // Before forward, which leaves this process in a namespace of its own.
+  // Before forward and passes, which leave this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
   if (all || bus_command->parsed()) BusBench(bus);
   if (all || upcall_command->parsed()) Upcall(upcall);
   if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
+  if (all || passes_command->parsed()) Passes(passes);
   if (all || forward_command->parsed()) Forward(forward);
   return 0;
 }

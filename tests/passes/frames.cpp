@@ -96,6 +96,13 @@ Bytes Encapsulate(const Bytes& inner, const Outer& outer) {
   const size_t end = frame.size() - outer.padding;
   const size_t at = end - payload.size();
   std::copy(payload.begin(), payload.end(), frame.begin() + static_cast<ptrdiff_t>(at));
+  if (outer.df) {
+    const size_t ip = kEthernet + 4 * outer.tags.size();
+    Store16(frame, ip + 4, 0);  // identification: nothing is ever put together again
+    Store16(frame, ip + 6, 0x4000);
+    Store16(frame, ip + 10, 0);
+    Store16(frame, ip + 10, reference::Checksum(std::span(frame).subspan(ip, (frame[ip] & 0xfU) * 4)));
+  }
   if (!outer.csum) return frame;
   const bool gre = outer.type == SLUICE_TUNNEL_GRE;
   const size_t l4 = gre ? at : at - 8;

@@ -26,6 +26,7 @@ struct Outer {
   std::vector<reference::VlanTag> tags;
   uint8_t tos = 0x14, ttl = 63;
   uint16_t tp_src = 50000, tp_dst = 4789;
+  bool df = false;      // IPv4
   uint8_t padding = 0;  // behind the outer packet
 };
 

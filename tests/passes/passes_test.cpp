@@ -130,15 +130,6 @@ TEST_P(Passes, ManyStepsEndWithAReasonToo) {
   EXPECT_EQ(rig.PassGrown(SLUICE_COUNT_depth_exceeded), 1);
 }
 
-TEST_P(Passes, MalformedOnesGoByTheMissPolicy) {
-  PassRig& rig = Make();
-  rig.First("eth_type(0x0800)", {SLUICE_ACTION_RECIRC, 1, "set(eth(dst=02:00:00:00:00:09))"});
-  rig.First("eth_type(0x0800),ipv4(ttl=9)", {SLUICE_ACTION_RECIRC, 1, "push_vlan(vid=1,pcp=0),push_vlan(vid=2,pcp=0)"});
-  rig.Later("recirc_id(0x1)", {SLUICE_ACTION_OUTPUT, 2}, 1);
-  EXPECT_EQ(rig.Run(kFrame).verdict, XDP_REDIRECT);
-  EXPECT_EQ(rig.PassGrown(SLUICE_COUNT_malformed_ipv4), 0);
-}
-
 // Without programs in the slots: counted, dropped.
 TEST_P(Passes, AnEmptySlotIsCounted) {
   PassRig& rig = Make({.enter = false});
