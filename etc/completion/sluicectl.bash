@@ -51,7 +51,7 @@ _sluicectl() {
         "port list"*) choices="--details --counters" ;;
         plugin) choices="load unload reload list" ;;
         "plugin load"*)
-          choices="xdp rte_flow --isolation --orphan --option"
+          choices="xdp rte_flow recirc --isolation --orphan --option"
           [[ $current != */* && $current != .* ]] || choices=$(compgen -f -- "$current")
           ;;
         "plugin unload"*) choices="$(_sluicectl_plugins) --keep" ;;

@@ -65,7 +65,8 @@ class ActionCompiler {
   Result<CompiledActions> Compile(const Actions& actions) {
     for (const Action& action : actions) {
       if (std::holds_alternative<Drop>(action)) break;  // nothing after it sees the packet
-      if (last_ != nullptr) return UnsupportedAction(*last_, " before " + ActionName(action) + ": it has to be the last");
+      if (last_ != nullptr)
+        return UnsupportedAction(*last_, " before " + ActionName(action) + ": it has to be the last");
       auto added = std::visit([&](const auto& which) { return Add(action, which); }, action);
       if (!added) return added.error();
     }
@@ -130,7 +131,6 @@ class ActionCompiler {
   }
   Result<void> Add(const Action& action, const Recirc& recirc) {
     if (auto may = MayLeave(action, SLUICE_ACTION_RECIRC); !may) return may;
-    if (recirc.id == 0) return UnsupportedAction(action, ": 0 is the first pass");
     compiled_.terminal = {SLUICE_ACTION_RECIRC, recirc.id};
     last_ = &action;
     return {};
@@ -196,7 +196,8 @@ class ActionCompiler {
     if (passes_->programs == nullptr) return passes_->missing;
     if (!passes_->programs->Can(type)) {
       const bool ct = type == SLUICE_ACTION_CT && !passes_->why_no_ct.empty();
-      return UnsupportedAction(action, ": " + (ct ? passes_->why_no_ct : "the programs of later passes are without it"));
+      return UnsupportedAction(action,
+                               ": " + (ct ? passes_->why_no_ct : "the programs of later passes are without it"));
     }
     if (compiled_.terminal.type != SLUICE_ACTION_NONE) {
       return UnsupportedAction(action, " together with other outputs: it has one copy of the packet");
@@ -342,6 +343,11 @@ bool IsZeroHere(Field field) {
   }
 }
 
+// Of these only later passes know more.
+bool IsFoundOutLater(Field field) {
+  return (field >= Field::tun_id && field <= Field::tun_flags) || (field >= Field::ct_state && field <= Field::ct_mark);
+}
+
 bool IsInPacket(Field field) { return field >= Field::in_port && field <= Field::arp_tha; }
 
 bool AllZero(std::span<const uint8_t> bytes) {
@@ -405,7 +411,12 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
     }
     const KeyMember& member = layout.members[static_cast<size_t>(field.id)];
     if (member.size == 0) {
-      if (IsZeroHere(field.id) && AllZero(match.Value(field.id))) continue;
+      const bool later = IsFoundOutLater(field.id);
+      if ((IsZeroHere(field.id) || later) && AllZero(match.Value(field.id))) continue;
+      if (later) {
+        return Error{"never_matches", "no packet has " + std::string(field.name) + " in its first pass, before " +
+                                          (field.id >= Field::ct_state ? "ct and recirc" : "tnl_pop")};
+      }
       Error why = UnsupportedField(field, "the object's key has no such member");
       if (!IsInPacket(field.id)) return why;
       leave_out(std::move(why));

@@ -57,8 +57,9 @@ std::vector<std::string> SupportedActions(const ObjectMeta& meta);
 // The same of what takes the programs of later passes, whose meta it is.
 std::vector<std::string> PassActions(const ObjectMeta& meta);
 
-// Errors: "unsupported_field", naming it, where no packet's value can be told, in the key or otherwise. What only the
-// key lacks is left out, see CompiledMatch::wider.
+// Errors: "unsupported_field", naming it, where no packet's value can be told, in the key or otherwise; "never_matches",
+// where it is known only later than the pass that the key is of. What only the key lacks is left out, see
+// CompiledMatch::wider.
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout);
 
 // Errors: "unsupported_action" (naming it by ActionName, and what is wrong), "no_such_port" (an output that `groups`

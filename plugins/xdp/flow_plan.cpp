@@ -17,6 +17,8 @@ Error NoSuchPort(uint32_t number, const std::optional<std::string>& name) {
                                : "in_port " + std::to_string(number) + " is not a port of XDP's"};
 }
 
+bool IsUnsupported(const Error& error) { return error.reason == "unsupported_action"; }
+
 // Whether the port can give a flow to software that XDP cannot do for the reason `why`, or `why` with the reason why
 // not.
 Result<void> PortMayBeSoftware(const Port& port, const ObjectMeta& meta, bool wider, Error why) {
@@ -106,6 +108,7 @@ Error FlowPlanner::NameOutput(Error error, const Actions& actions) const {
 Result<void> FlowPlanner::CheckOutputs(const Actions& actions) const {
   for (const auto& action : actions) {
     if (const auto* output = std::get_if<Output>(&action)) {
+      if (ports_.Tunnel(output->port) != nullptr) return Error{"unsupported_action", "software sends into no tunnel"};
       if (auto checked = CheckOutput(output->port, groups_); !checked) return checked;
     }
     if (const auto* ttl = std::get_if<DecTtl>(&action)) {
@@ -120,12 +123,12 @@ Result<void> FlowPlanner::PlanFor(const Place& place, const Match& match, uint32
   auto compiled = CompileMatch(match, place.meta.key);
   if (!compiled) return compiled.error();
   auto steps = Compile(place, text);
-  if (!steps && steps.error().reason != "unsupported_action") return steps.error();
+  if (!steps && !IsUnsupported(steps.error())) return steps.error();
   if (!steps || compiled->wider) {
     const Error why = compiled->wider ? *compiled->wider : steps.error();
     if (!soft::Check(*plan.actions)) return why;
     if (auto may = MayBeSoftware(place, compiled->wider.has_value(), why); !may) return may;
-    if (auto checked = CheckOutputs(*plan.actions); !checked) return checked;
+    if (auto checked = CheckOutputs(*plan.actions); !checked) return IsUnsupported(checked.error()) ? why : checked;
     steps = CompiledActions{};
     steps->terminal = {SLUICE_ACTION_SOFTWARE, compiled->wider ? 1U : 0U};
     if (!plan.software) plan.software = why;

@@ -7,6 +7,7 @@
 #include <sys/socket.h>
 
 #include <algorithm>
+#include <cstring>
 #include <span>
 
 namespace sluice::xdp {
@@ -60,6 +61,18 @@ void Neighbours::Ask(const FarEnd& far_end) {
   ndmsg neighbour{};
   neighbour.ndm_family = family;
   neighbour.ndm_ifindex = static_cast<int>(far_end.ifindex);
+  // NTF_USE would make a permanent entry one that has to be resolved.
+  uint16_t state = NUD_NONE;
+  NetlinkRequest get(RTM_GETNEIGH, 0);
+  get.Header(neighbour);
+  get.Attribute(NDA_DST, std::span<const uint8_t>(hop).first(far_end.size));
+  (void)socket_->Talk(std::move(get), [&](const nlmsghdr& message) {
+    if (message.nlmsg_type != RTM_NEWNEIGH) return;
+    ndmsg found{};
+    std::memcpy(&found, NLMSG_DATA(&message), sizeof(found));
+    state = found.ndm_state;
+  });
+  if ((state & (NUD_PERMANENT | NUD_NOARP)) != 0) return;
   neighbour.ndm_flags = NTF_USE;
   NetlinkRequest use(RTM_NEWNEIGH, NLM_F_CREATE);
   use.Header(neighbour);

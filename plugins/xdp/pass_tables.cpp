@@ -58,6 +58,7 @@ Result<PassTables::Generation> PassTables::Load(const std::string& path) const {
   options.cache_entries = settings_.cache;
   options.depth = settings_.depth;
   options.ports_fd = parts_.groups.ports_fd();
+  options.frags_ports_fd = parts_.groups.ports_fd(/*frags=*/true);
   options.groups_fd = parts_.groups.groups_fd();
   auto object = PassObject::Load(*maps_, options);
   if (!object) return object.error();

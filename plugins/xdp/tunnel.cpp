@@ -3,12 +3,14 @@
 
 #include <arpa/inet.h>
 #include <linux/if_ether.h>
+#include <net/if.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 
 #include <algorithm>
 #include <cerrno>
 #include <cstring>
+#include <fstream>
 #include <span>
 #include <vector>
 
@@ -28,21 +30,37 @@ constexpr uint32_t kOam = 1, kDontFragment = 2, kCsum = 4, kKey = 8;  // tun_fla
 
 Error Unsupported(const std::string& what) { return {"unsupported_action", "XDP cannot do set(tunnel): " + what}; }
 
-// A socket's addresses towards `destination`, out of the device: what the kernel would send from.
+// What the kernel would send to `destination` from, out of the device. Asked for a device alone it takes what has no
+// route for its neighbour.
 template <typename Address>
 Result<Address> SourceTowards(Address destination, uint32_t ifindex, const std::string& shown) {
   const int family = reinterpret_cast<const sockaddr&>(destination).sa_family;
+  const UniqueFd any(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const UniqueFd fd(socket(family, SOCK_DGRAM | SOCK_CLOEXEC, 0));
   const int device = static_cast<int>(ifindex);
   Address source{};
   socklen_t size = sizeof(source);
-  if (!fd || setsockopt(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, &device, sizeof(device)) != 0 ||
+  if (!any || connect(any.get(), reinterpret_cast<sockaddr*>(&destination), sizeof(destination)) != 0 || !fd ||
+      setsockopt(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, &device, sizeof(device)) != 0 ||
       connect(fd.get(), reinterpret_cast<sockaddr*>(&destination), sizeof(destination)) != 0 ||
       getsockname(fd.get(), reinterpret_cast<sockaddr*>(&source), &size) != 0) {
     return Error{"no_route", "set(tunnel) names no src, and towards " + shown + " the underlay's device has none: " +
                                  std::strerror(errno)};
   }
   return source;
+}
+
+// Programs are told of routes and neighbours only where the kernel itself may forward, in by the device.
+Result<void> CheckForwarding(uint32_t ifindex, bool ipv6) {
+  char name[IF_NAMESIZE] = "";
+  if (if_indextoname(ifindex, name) == nullptr) return {};  // it has just gone, which is told otherwise
+  const std::string family = ipv6 ? "ipv6" : "ipv4";
+  std::ifstream file("/proc/sys/net/" + family + "/conf/" + name + "/forwarding");
+  int value = 1;
+  file >> value;
+  if (value != 0) return {};
+  return Error{"no_forwarding", "set(tunnel) takes the far end's Ethernet address from the kernel, which tells it only "
+                                "where it may forward: sysctl -w net." + family + ".conf." + name + ".forwarding=1"};
 }
 
 // Headers, put together from front to back.
@@ -234,6 +252,7 @@ sluice_step PopStep(const TunnelPort& port) {
 Result<sluice_step> PushStep(const TunnelPort& port, const Match& set) {
   const auto outer = OuterOf(port, set);
   if (!outer) return outer.error();
+  if (auto may = CheckForwarding(port.ifindex, outer->ipv6); !may) return may.error();
   sluice_step step{};
   step.flags = SLUICE_STEP_FIB;
   if (port.settings.mtu_icmp) step.flags |= SLUICE_STEP_MTU_ICMP;

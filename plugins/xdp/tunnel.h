@@ -46,7 +46,7 @@ struct TunnelPort {
 sluice_step PopStep(const TunnelPort& port);
 // The one that puts new ones in front, made from set(tunnel(...)), and gives the packet to the underlay. Where the set
 // names no source address it is the one that the kernel would take towards `dst` now. Errors: "unsupported_action", with
-// what is missing or beyond the tunnel; "no_route".
+// what is missing or beyond the tunnel; "no_route"; "no_forwarding".
 Result<sluice_step> PushStep(const TunnelPort& port, const Match& set);
 // The same with the headers of tnl_push, for a device with this MTU. `port` may be nullptr: no options then.
 Result<sluice_step> PushStep(const TunnelPort* port, const TnlPush& push, uint32_t mtu);

@@ -107,6 +107,13 @@ v1::Port PluginRig::WaitForPort(const std::string& name, const std::function<boo
   return *found;
 }
 
+std::map<std::string, uint64_t> PluginRig::WaitForCounter(const std::string& port, const std::string& counter,
+                                                          uint64_t value) {
+  const auto deadline = Clock::now() + std::chrono::seconds(5);
+  while (counters_[port][counter] != value && Clock::now() < deadline) Take(std::chrono::milliseconds(100));
+  return counters_[port];
+}
+
 v1::Port PluginRig::WaitForState(const std::string& name, const std::string& state) {
   return WaitForPort(name, [&](const v1::Port& port) { return port.state() == state; });
 }
@@ -254,6 +261,7 @@ bool PluginRig::Take(std::chrono::milliseconds timeout) {
   for (const auto& port : message.ports()) {
     auto& info = info_[port.name()];
     if (port.info_size() != 0) info = port.info();
+    if (port.counters_size() != 0) counters_[port.name()] = {port.counters().begin(), port.counters().end()};
     port_reports_.push_back(port);
     *port_reports_.back().mutable_info() = info;  // as the core has it: a report without info leaves it as it was
   }

@@ -40,6 +40,8 @@ class PluginRig : public PortNames {
   void DeletePort(const std::string& name);
   // Waits for a report of the port that satisfies.
   v1::Port WaitForPort(const std::string& name, const std::function<bool(const v1::Port&)>& satisfies);
+  // The port's counters once `counter` is `value`; what they are after five seconds.
+  std::map<std::string, uint64_t> WaitForCounter(const std::string& port, const std::string& counter, uint64_t value);
   v1::Port WaitForState(const std::string& name, const std::string& state);
 
   v1::Verdict Put(const std::string& match, const std::string& actions, uint32_t priority = 0, uint64_t instance = 1);
@@ -103,6 +105,7 @@ class PluginRig : public PortNames {
   std::map<std::string, uint32_t> numbers_;
   std::deque<v1::Port> port_reports_;
   std::map<std::string, google::protobuf::Map<std::string, std::string>> info_;  // by port, the newest
+  std::map<std::string, std::map<std::string, uint64_t>> counters_;  // by port, the newest
   std::deque<v1::Upcall> upcalls_;
   std::map<uint64_t, v1::Verdict> verdicts_;    // by seq
   std::map<std::string, v1::FlowStats> stats_;  // by ufid

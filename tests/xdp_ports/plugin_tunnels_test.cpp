@@ -23,6 +23,11 @@ class PluginTunnelsTest : public Passes {
     here_->Ip({"addr", "add", "192.0.2.1/24", "dev", "p1"});
     b_->Ip({"addr", "add", "192.0.2.2/24", "dev", "eth0"});
     a_->Ip({"addr", "add", "10.9.0.1/24", "dev", "eth0"});
+    SetForwarding(true);
+  }
+  void SetForwarding(bool on) const {
+    RunOrThrow({"sysctl", "-q", "-w", std::string("net.ipv4.conf.p1.forwarding=") + (on ? "1" : "0")},
+               {.env = {}, .netns = here_.get(), .input = ""});
   }
   void AddVxlanAtB() const {
     b_->Ip({"link", "add", "vx0", "type", "vxlan", "id", "42", "local", "192.0.2.2", "remote", "192.0.2.1", "dstport",
@@ -76,7 +81,7 @@ TEST_F(PluginTunnelsTest, WhatComesOutOfATunnelMayMissAndGoUp) {
   do {
     upcall = rig_->NextUpcall();
     ASSERT_TRUE(upcall);
-  } while (!Contains(upcall->match(), "icmp"));  // an IPv6 device greets its routers
+  } while (!Contains(upcall->match(), "icmp("));  // an IPv6 device greets its routers
   EXPECT_EQ(upcall->in_port(), "vx");
   EXPECT_TRUE(Contains(upcall->match(), "recirc_id(0),tunnel(tun_id=0x2a,src=192.0.2.2,dst=192.0.2.1,tos=0,ttl=64,"))
       << upcall->match();
@@ -126,6 +131,10 @@ TEST_F(PluginTunnelsTest, WhatATunnelCannotSayIsRefused) {
     EXPECT_EQ(verdict.state(), v1::REFUSED) << actions;
     EXPECT_TRUE(Contains(verdict.detail(), said)) << actions << ": " << verdict.detail();
   }
+  SetForwarding(false);
+  const auto forwarding = rig_->Put("in_port(p0)", "set(tunnel(tun_id=0x1,dst=192.0.2.2)),vx");
+  EXPECT_EQ(forwarding.reason(), "no_forwarding");
+  EXPECT_TRUE(Contains(forwarding.detail(), "sysctl -w net.ipv4.conf.p1.forwarding=1")) << forwarding.detail();
   for (const auto& [options, said] : std::initializer_list<std::pair<PortOptions, const char*>>{
            {{{"tunnel", "ipip"}}, "tunnel"},
            {{{"tunnel", "vxlan"}, {"dst_port", "0"}}, "dst_port"},
