@@ -52,15 +52,16 @@ class Overlay:
         run("ip", "-n", namespace, "link", "set", "vxlan0", "up")
         self.outside.address("vxlan0")
 
-    def start(self, *args):
+    def start(self, *tunnel_options):
         """sluiced with xdp and recirc, and the three ports; what arrives at u0 and is not the tunnel's is the kernel's."""
-        self.lab.start_daemon("--plugin", "xdp", "--plugin", "recirc", *args)
-        self.add_ports()
+        self.lab.start_daemon("--plugin", "xdp", "--plugin", "recirc")
+        self.add_ports(*tunnel_options)
 
-    def add_ports(self):
+    def add_ports(self, *tunnel_options):
         self.lab.ctl("port", "add", "p0")
         self.lab.ctl("port", "add", UNDERLAY, "--option", "miss=pass")
-        self.lab.ctl("port", "add", TUNNEL, "--option", "tunnel=vxlan", "--option", f"underlay={UNDERLAY}")
+        options = ("tunnel=vxlan", f"underlay={UNDERLAY}", *tunnel_options)
+        self.lab.ctl("port", "add", TUNNEL, *(word for option in options for word in ("--option", option)))
 
     @property
     def encapsulate(self):

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """A host behind a VXLAN tunnel whose far end is the kernel's device, and a firewall that is the kernel's conntrack."""
 import shutil
+import sys
 import unittest
 
-from harness import SluiceTest, inside, main, run, wait_until, wire
+from harness import BUILD_DIR, SluiceTest, inside, main, run, wait_until, wire
+from lab import Host, Lab
 from overlay import TUNNEL, UNDERLAY, VNI, Overlay
 
 
@@ -11,12 +13,13 @@ class OverlayTest(SluiceTest):
     ports = ()
     daemon_args = None
     family = 4
+    tunnel_options = ()
 
     def setUp(self):
         super().setUp()
         self.overlay = Overlay(self.lab, self.family)
         self.inside, self.outside = self.overlay.inside, self.overlay.outside
-        self.overlay.start()
+        self.overlay.start(*self.tunnel_options)
         self.lab.wait_ports_up(("p0", UNDERLAY, TUNNEL))
 
     def wait_total(self, **counts):
@@ -89,6 +92,77 @@ class Tunnel6(Tunnel):
     family = 6
 
 
+class TooLong(OverlayTest):
+    tunnel_options = ("mtu_icmp=yes",)
+
+    def test_who_sends_too_much_is_told(self):
+        self.begin(self.overlay.open_flows())
+        run("ip", "-n", self.inside.namespace, "link", "set", "eth0", "mtu", "1500")
+        done = self.inside.run("ping", "-M", "do", "-s", "1472", "-c", "2", "-i", "0.2", "-W", "1", self.outside.ip, check=False)
+        self.assertRegex(done.stdout + done.stderr, r"mtu ?= ?1450")
+        self.wait_total(tnl_mtu=1, tnl_mtu_told=1)
+        payload = "x" * 50_000  # TCP has learnt of it
+        self.assertEqual(self.overlay.tcp(self.inside, self.outside, payload.encode()), payload)
+
+
+class Between(SluiceTest):
+    """Two daemons, each with a host, and a tunnel between them; the kernel has no part in it but routes."""
+    ports = ()
+    daemon_args = None
+
+    def side(self, lab, host, near, far, underlay, kind):
+        run("ip", "-n", lab.switch, "addr", "add", f"{near}/24", "dev", "u0")
+        with inside(lab.switch), open("/proc/sys/net/ipv4/conf/u0/forwarding", "w") as forwarding:
+            forwarding.write("1")
+        run("ip", "-n", host.namespace, "link", "set", "eth0", "mtu", "1400")
+        lab.start_daemon("--plugin", "xdp", "--plugin", "recirc")
+        wait_until(lambda: all(plugin["state"] == "running" for plugin in lab.query("plugin", "list")), "both plugins")
+        lab.ctl("port", "add", "p0")
+        lab.ctl("port", "add", underlay, "--option", "miss=pass")
+        lab.ctl("port", "add", "t0", "--option", f"tunnel={kind}", "--option", f"underlay={underlay}")
+        proto = "proto=47" if kind == "gre" else "proto=17"
+        flags = "df|key" if kind == "gre" else "df|csum|key"
+        udp = {"vxlan": ",udp(dst=4789)", "geneve": ",udp(dst=6081)", "gre": ""}[kind]
+        lab.ctl("flow", "add", f"in_port(u0),eth_type(0x0800),ipv4(dst={near},{proto},frag=no){udp}, actions:tnl_pop(t0)")
+        lab.ctl("flow", "add", "in_port(t0),tunnel(tun_id=7), actions:p0")
+        lab.ctl("flow", "add", f"in_port(p0), actions:set(tunnel(tun_id=7,src={near},dst={far},ttl=64,flags({flags}))),t0")
+
+    def test_each_kind(self):
+        for kind in ("vxlan", "geneve", "gre"):
+            with self.subTest(kind=kind):
+                self.between(kind)
+
+    def between(self, kind):
+        labs = [Lab(f"{self.lab.prefix}{kind[0]}{number}", f"{self.lab.run_dir}-{kind}{number}", BUILD_DIR) for number in (1, 2)]
+        try:
+            run("ip", "link", "add", "u0", "netns", labs[0].switch, "type", "veth", "peer", "name", "u0", "netns", labs[1].switch)
+            hosts = [Host(lab, "p0", index) for index, lab in enumerate(labs)]
+            for lab, host in zip(labs, hosts):
+                host.address()
+                run("ip", "-n", lab.switch, "link", "set", "u0", "up")
+            ends = ("172.16.0.1", "172.16.0.2")
+            for number, (lab, host) in enumerate(zip(labs, hosts)):
+                self.side(lab, host, ends[number], ends[1 - number], "u0", kind)
+            wait_until(lambda: all(flow["offload"][0]["state"] == "installed" for lab in labs for flow in lab.flows().values()),
+                       "all flows to be installed")
+            wait_until(lambda: hosts[0].run("ping", "-c", "1", "-W", "1", hosts[1].ip, check=False).returncode == 0,
+                       "the first ping through the tunnel")
+            self.assertPings(hosts[0], hosts[1])
+            self.assertPings(hosts[1], hosts[0], 6)
+            for lab in labs:
+                for counters in lab.counters().values():
+                    for name in ("tnl_malformed", "tnl_checksum", "missed_tail_call"):
+                        self.assertEqual(counters.get(name, 0), 0, name)
+        except BaseException:
+            for lab in labs:
+                print({port: {name: count for name, count in counters.items() if count}
+                       for port, counters in lab.counters().items()}, lab.daemon.output(), file=sys.stderr)
+            raise
+        finally:
+            for lab in labs:
+                lab.close()
+
+
 @unittest.skipUnless(shutil.which("conntrack"), "there is no conntrack program")
 class Firewall(OverlayTest):
     def setUp(self):
@@ -120,6 +194,18 @@ class Firewall(OverlayTest):
                   "s.send(b'x')\ns.settimeout(2)\ntry:\n  s.recv(1)\nexcept ConnectionRefusedError:\n  print('refused')\n")
         done = self.inside.run("/usr/bin/python3", "-c", script, self.outside.ip, check=False)
         self.assertIn("refused", done.stdout)
+
+    def test_zones_are_apart(self):
+        for number, zone in enumerate((5, 9)):
+            self.lab.ctl("flow", "add", f"in_port(p0),eth_type(0x0800),ipv4(proto=17),udp(dst={7000 + number}), priority:9, "
+                                        f"actions:ct(zone={zone}),recirc({10 + number})")
+            self.lab.ctl("flow", "add", f"recirc_id({10 + number}),in_port(p0),ct_state(+new),ct_zone({zone}),eth_type(0x0800), "
+                                        f"actions:ct(commit,zone={zone}),{self.overlay.encapsulate}")
+        self.overlay.wait_installed(1)
+        script = "import socket,sys\ns=socket.socket(socket.AF_INET,socket.SOCK_DGRAM)\nfor p in 7000,7001: s.sendto(b'x',(sys.argv[1],p))"
+        self.inside.run("/usr/bin/python3", "-c", script, self.outside.ip)
+        wait_until(lambda: len(self.connections("udp")) == 2, "two connections")
+        self.assertEqual({line.split("zone=")[1].split()[0] for line in self.connections("udp")}, {"5", "9"})
 
     def test_a_deleted_connection_is_closed_to_who_is_outside(self):
         server = self.outside.start("server", "/usr/bin/python3", "-c",
