@@ -280,7 +280,7 @@ Execution::Did Execution::DoBetween(const Action& action) {
   } else if (const auto* ct = std::get_if<Ct>(&action)) {
     between_->Track(*ct, frame);
   } else if (std::holds_alternative<CtClear>(action)) {
-    between_->ForgetTracking();
+    between_->ForgetTracking(frame);
   } else if (const auto* recirc = std::get_if<Recirc>(&action)) {
     between_->Recirculate(recirc->id, frame);
     return Did::kLeft;
