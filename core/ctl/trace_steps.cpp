@@ -152,7 +152,9 @@ class Walk {
     const bool tracks = std::holds_alternative<Ct>(action) || std::holds_alternative<CtClear>(action);
     tracked_last_ = tracks && soft::Parse(step.frame, uint32_t{0}).malformed == soft::Malformed::kNo;
     if (const auto* set = std::get_if<SetField>(&action); set != nullptr && IsBetweenPasses(action)) {
-      tunnel_ = set->fields;
+      for (const FieldInfo& info : kFields) {
+        if (set->fields.Has(info.id)) tunnel_.Set(info.id, set->fields.Value(info.id), set->fields.Mask(info.id));
+      }
     } else if (const auto* ct = std::get_if<Ct>(&action)) {
       Track(*ct, step);
     } else if (std::holds_alternative<CtClear>(action)) {

@@ -80,7 +80,11 @@ Result<void> Encapsulate(const TracePlace& place, const v1::Port& port, const Ma
   const std::string header = soft::TunnelHeader(tunnel->type, tunnel->dst_port, set);
   output.tunnel = port.name();
   output.port = underlay->number();
-  return PushOnto(output.frame, header, MtuOf(*underlay));
+  auto pushed = PushOnto(output.frame, header, MtuOf(*underlay));
+  if (!pushed && pushed.error().reason == "tnl_mtu" && Option(port, "mtu_icmp") == "yes") {
+    return Error{"tnl_mtu", pushed.error().detail + " (and its sender may be told by ICMP)"};
+  }
+  return pushed;
 }
 
 Result<TraceOutput> Push(const TracePlace& place, const TnlPush& push, std::span<const uint8_t> frame) {

@@ -276,7 +276,9 @@ class Execution {
 Execution::Did Execution::DoBetween(const Action& action) {
   const Bytes& frame = packet_.bytes();
   if (const auto* set = std::get_if<SetField>(&action); set != nullptr && ActionName(action) == "set(tunnel)") {
-    tunnel_ = set->fields;
+    for (const FieldInfo& info : kFields) {
+      if (set->fields.Has(info.id)) tunnel_.Set(info.id, set->fields.Value(info.id), set->fields.Mask(info.id));
+    }
   } else if (const auto* ct = std::get_if<Ct>(&action)) {
     between_->Track(*ct, frame);
   } else if (std::holds_alternative<CtClear>(action)) {
