@@ -146,9 +146,15 @@ class Walk {
   // What the library has passed over.
   void Between(const Action& action, TraceStep& step) {
     const bool leaves = IsBetweenPasses(action) && !std::holds_alternative<SetField>(action);
-    if (leaves && !Hop()) return;
+    // What does ct has parsed the packet, and looks it up itself where recirc follows.
+    const bool here = std::holds_alternative<Recirc>(action) && tracked_last_;
+    if (leaves && !here && !Hop()) return;
+    const bool tracks = std::holds_alternative<Ct>(action) || std::holds_alternative<CtClear>(action);
+    tracked_last_ = tracks && soft::Parse(step.frame, uint32_t{0}).malformed == soft::Malformed::kNo;
     if (const auto* set = std::get_if<SetField>(&action); set != nullptr && IsBetweenPasses(action)) {
-      tunnel_ = set->fields;
+      for (const FieldInfo& info : kFields) {
+        if (set->fields.Has(info.id)) tunnel_.Set(info.id, set->fields.Value(info.id), set->fields.Mask(info.id));
+      }
     } else if (const auto* ct = std::get_if<Ct>(&action)) {
       Track(*ct, step);
     } else if (std::holds_alternative<CtClear>(action)) {
@@ -162,7 +168,7 @@ class Walk {
       if (!popped) return EndInTunnel(popped.error());
       ended_ = true;
       step.frame = popped->frame;
-      if (Hop()) next_ = *std::move(popped);
+      next_ = *std::move(popped);
     } else if (const auto* push = std::get_if<TnlPush>(&action)) {
       auto pushed = Push(place_, *push, step.frame);
       if (!pushed) return EndInTunnel(pushed.error());
@@ -268,6 +274,7 @@ class Walk {
   std::vector<TraceStep>& steps_;
   Trace& trace_;
   size_t sent_ = 0;  // outputs, floods and upcalls so far
+  bool tracked_last_ = false;
   bool ended_ = false;
 };
 

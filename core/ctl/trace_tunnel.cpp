@@ -54,7 +54,9 @@ std::optional<TunnelPort> TunnelOf(const v1::Port& port) {
                     std::string(Option(port, "underlay"))};
   const std::string_view dst_port = Option(port, "dst_port");
   if (!dst_port.empty() && !ReadNumber(dst_port, tunnel.dst_port)) return std::nullopt;
-  if (Option(port, "csum") == "ignore") tunnel.checksum = soft::OuterChecksum::kIgnore;
+  // The XDP plugin does not look at GRE's.
+  if (*type == soft::TunnelType::kGre || Option(port, "csum") == "ignore")
+    tunnel.checksum = soft::OuterChecksum::kIgnore;
   if (Option(port, "csum") == "require") tunnel.checksum = soft::OuterChecksum::kRequire;
   return tunnel;
 }
@@ -78,7 +80,11 @@ Result<void> Encapsulate(const TracePlace& place, const v1::Port& port, const Ma
   const std::string header = soft::TunnelHeader(tunnel->type, tunnel->dst_port, set);
   output.tunnel = port.name();
   output.port = underlay->number();
-  return PushOnto(output.frame, header, MtuOf(*underlay));
+  auto pushed = PushOnto(output.frame, header, MtuOf(*underlay));
+  if (!pushed && pushed.error().reason == "tnl_mtu" && Option(port, "mtu_icmp") == "yes") {
+    return Error{"tnl_mtu", pushed.error().detail + " (and its sender may be told by ICMP)"};
+  }
+  return pushed;
 }
 
 Result<TraceOutput> Push(const TracePlace& place, const TnlPush& push, std::span<const uint8_t> frame) {

@@ -21,7 +21,8 @@ constexpr uint16_t kGreCsum = 0x8000;
 constexpr uint16_t kGreKey = 0x2000;
 constexpr uint16_t kGreSeq = 0x1000;
 constexpr uint8_t kDefaultTtl = 64;
-constexpr uint16_t kGeneveOam = 0x0080;
+constexpr uint8_t kGeneveOam = 0x80;
+constexpr uint8_t kGeneveCritical = 0x40;
 enum TunnelFlag : uint16_t { kFlagOam = 1, kFlagDf = 2, kFlagCsum = 4, kFlagKey = 8 };
 
 uint16_t Word(const uint8_t* at) { return static_cast<uint16_t>(at[0] << 8 | at[1]); }
@@ -145,7 +146,8 @@ Result<void> Outer::Geneve() {
   const uint8_t* geneve = Here();
   const size_t options = size_t{4} * (geneve[0] & 0x3f);
   if (geneve[0] >> 6 != 0) return Wrong("the Geneve header is of another version");
-  if ((geneve[1] & 0xc0) != 0) return Wrong("the Geneve packet is a control packet or has critical options");
+  if ((geneve[1] & kGeneveCritical) != 0) return Wrong("the Geneve packet has critical options");
+  if ((geneve[1] & kGeneveOam) != 0) flags_ |= kFlagOam;
   if (Word(geneve + 2) != kTransparentBridging) return Wrong("there is no Ethernet frame in the tunnel");
   if (!Has(kVniHeaderSize + options)) return Wrong("the Geneve options are cut short");
   SayVni(Long(geneve + 4) >> 8);

@@ -175,7 +175,7 @@ TEST_F(TracePassesTest, TooManyProgramsOnTheWay) {
   }
   const Trace trace = Run();
   EXPECT_EQ(trace.end, TraceEnd::kTooDeep);
-  EXPECT_EQ(trace.passes.size(), 4U);
+  EXPECT_EQ(trace.passes.size(), 5U);
   EXPECT_NE(trace.why.find("more than 32 times"), std::string::npos) << trace.why;
 }
 

@@ -276,11 +276,13 @@ class Execution {
 Execution::Did Execution::DoBetween(const Action& action) {
   const Bytes& frame = packet_.bytes();
   if (const auto* set = std::get_if<SetField>(&action); set != nullptr && ActionName(action) == "set(tunnel)") {
-    tunnel_ = set->fields;
+    for (const FieldInfo& info : kFields) {
+      if (set->fields.Has(info.id)) tunnel_.Set(info.id, set->fields.Value(info.id), set->fields.Mask(info.id));
+    }
   } else if (const auto* ct = std::get_if<Ct>(&action)) {
     between_->Track(*ct, frame);
   } else if (std::holds_alternative<CtClear>(action)) {
-    between_->ForgetTracking();
+    between_->ForgetTracking(frame);
   } else if (const auto* recirc = std::get_if<Recirc>(&action)) {
     between_->Recirculate(recirc->id, frame);
     return Did::kLeft;

@@ -37,7 +37,7 @@ class Between {
   virtual ~Between() = default;
 
   virtual void Track(const Ct& ct, const Bytes& frame) = 0;
-  virtual void ForgetTracking() = 0;
+  virtual void ForgetTracking(const Bytes& frame) = 0;
   virtual void Recirculate(uint32_t id, const Bytes& frame) = 0;
   virtual void Pop(uint32_t tunnel_port, const Bytes& frame) = 0;
   virtual void Push(const TnlPush& push, const Bytes& frame) = 0;

@@ -57,7 +57,8 @@ uint32_t Marked(const Ct& ct, uint32_t mark) {
 }  // namespace
 
 std::optional<Conntrack::Found> Conntrack::Find(const Tuple& tuple) {
-  if (const auto at = connections_.find(tuple); at != connections_.end()) return Found{at, false};
+  // Of one with itself no direction is the first; the kernel takes all its packets for answers.
+  if (const auto at = connections_.find(tuple); at != connections_.end()) return Found{at, tuple == tuple.Turned()};
   if (const auto at = connections_.find(tuple.Turned()); at != connections_.end()) return Found{at, true};
   return std::nullopt;
 }

@@ -17,6 +17,7 @@ Journey Passes::Run(uint32_t port, const Bytes& frame) {
       journey_.dropped = "depth_exceeded";
       break;
     }
+    tracked_last_ = false;
     Pass& pass = journey_.passes.emplace_back();
     pass.frame = *std::exchange(next_, std::nullopt);
     Parsed parsed = Parse(pass.frame);
@@ -38,16 +39,17 @@ Journey Passes::Run(uint32_t port, const Bytes& frame) {
   return std::move(journey_);
 }
 
-bool Passes::Hop() {
+bool Passes::Hop(bool other_program) {
   if (!journey_.dropped.empty()) return false;
   ++journey_.counters["recirculated"];
-  if (++hops_ <= kHops) return true;
+  if (!other_program || ++hops_ <= kHops) return true;
   journey_.dropped = "depth_exceeded";
   return false;
 }
 
 void Passes::Track(const Ct& ct, const Bytes& frame) {
   if (!Hop()) return;
+  tracked_last_ = Parse(frame).malformed == Malformed::kNo;
   const uint64_t before = connections_.committed();
   const Tracked tracked = connections_.Track(ct, frame);
   journey_.tracked.push_back(tracked);
@@ -59,13 +61,14 @@ void Passes::Track(const Ct& ct, const Bytes& frame) {
   beside_.SetExact(Field::ct_zone, ct.zone);
 }
 
-void Passes::ForgetTracking() {
+void Passes::ForgetTracking(const Bytes& frame) {
   if (!Hop()) return;
+  tracked_last_ = Parse(frame).malformed == Malformed::kNo;
   for (const Field field : {Field::ct_state, Field::ct_mark, Field::ct_zone}) beside_.Clear(field);
 }
 
 void Passes::Recirculate(uint32_t id, const Bytes& frame) {
-  if (!Hop()) return;
+  if (!Hop(!tracked_last_)) return;
   beside_.SetExact(Field::recirc_id, id);
   next_ = frame;
 }
@@ -80,7 +83,7 @@ void Passes::Pop(uint32_t tunnel_port, const Bytes& frame) {
   ++journey_.counters["tnl_popped"];
   beside_ = inner.tunnel;
   beside_.SetExact(Field::in_port, tunnel_port);
-  if (Hop()) next_ = std::move(inner.frame);
+  if (Hop(false)) next_ = std::move(inner.frame);
 }
 
 void Passes::Send(uint32_t port, Encapsulated packet) {

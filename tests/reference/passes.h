@@ -52,14 +52,14 @@ class Passes : Between {
 
  private:
   void Track(const Ct& ct, const Bytes& frame) override;
-  void ForgetTracking() override;
+  void ForgetTracking(const Bytes& frame) override;
   void Recirculate(uint32_t id, const Bytes& frame) override;
   void Pop(uint32_t tunnel_port, const Bytes& frame) override;
   void Push(const TnlPush& push, const Bytes& frame) override;
   bool PushTo(uint32_t port, const Match& set, const Bytes& frame) override;
 
-  // Counts a way to another program. False: it is one too many.
-  bool Hop();
+  // Counts a way on, which mostly is one to another program. False: it is one too many.
+  bool Hop(bool other_program = true);
   void Send(uint32_t port, Encapsulated packet);
 
   Datapath& datapath_;
@@ -70,6 +70,7 @@ class Passes : Between {
   // Of the frame at hand.
   Journey journey_;
   size_t hops_ = 0;
+  bool tracked_last_ = false;  // what does ct has parsed it, and looks it up itself where recirc follows
   Match beside_;               // what the next lookup gets beside the frame
   std::optional<Bytes> next_;  // the frame for it
 };

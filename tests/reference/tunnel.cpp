@@ -9,7 +9,8 @@
 namespace sluice::reference {
 namespace {
 
-constexpr uint16_t kCsum = 4;  // bits of tun_flags
+constexpr uint16_t kOam = 1;  // bits of tun_flags
+constexpr uint16_t kCsum = 4;
 constexpr uint16_t kKey = 8;
 constexpr uint16_t kEthernetInside = 0x6558;
 
@@ -137,9 +138,10 @@ class Packet {
     at_ += 8;
   }
 
-  // Version 0, neither a control packet nor with options that must be understood.
+  // Version 0, without options that must be understood.
   void Geneve() {
-    Need(frame_[at_] >> 6 == 0 && (frame_[at_ + 1] & 0xc0) == 0 && U16(frame_, at_ + 2) == kEthernetInside);
+    Need(frame_[at_] >> 6 == 0 && (frame_[at_ + 1] & 0x40) == 0 && U16(frame_, at_ + 2) == kEthernetInside);
+    if ((frame_[at_ + 1] & 0x80) != 0) flags_ |= kOam;
     Vni();
     at_ += 8 + (frame_[at_] & 0x3f) * 4UL;
   }
