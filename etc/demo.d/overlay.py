@@ -46,7 +46,7 @@ class Overlay:
     def _far_end(self):
         """The kernel's vxlan device, with the outside host's addresses."""
         namespace = self.outside.namespace
-        run("ip", "-n", namespace, "link", "add", "vxlan0", "type", "vxlan", "id", str(VNI), "local", self.far,
+        run("ip", "-n", namespace, "link", "add", "vxlan0", "address", self.outside.mac, "type", "vxlan", "id", str(VNI), "local", self.far,
             "remote", self.near, "dstport", "4789", "dev", "eth0", *(("udpcsum",) if self.family == 6 else ()))
         run("ip", "-n", namespace, "link", "set", "vxlan0", "addrgenmode", "none", "mtu", str(INNER_MTU))
         run("ip", "-n", namespace, "link", "set", "vxlan0", "up")
@@ -95,7 +95,8 @@ class Overlay:
                 f"in_port({TUNNEL}),tunnel(tun_id={VNI}),eth_type(0x0800), actions:ct,recirc({REPLY})",
                 f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk+est+rpl-inv),eth_type(0x0800), actions:p0",
                 f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk+rel-inv),eth_type(0x0800), actions:p0",
-                f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk-est-rel),eth_type(0x0800), actions:drop"]
+                f"recirc_id({REPLY}),in_port({TUNNEL}),ct_state(+trk-est-rel),eth_type(0x0800), actions:drop",
+                *(f"in_port({port}),eth_type(0x86dd), actions:drop" for port in ("p0", TUNNEL))]
 
     def put(self, flows):
         """Returns when all are installed."""

@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 """Recirculation: a VXLAN tunnel to the kernel's vxlan device, and a stateful firewall by the kernel's conntrack, in XDP."""
-import json
 import time
 
+import wire
 from lab import LabError, wait_until
 from overlay import Overlay, TUNNEL, UNDERLAY, VNI
-from steps import Demo
+from steps import RUNNING_RATE, Demo
 
 STEPS = 9
 # What later passes do, in the order of a packet's way.
@@ -99,24 +99,22 @@ class OverlayDemo(Demo):
         self.console.say(self.lab.ctl("trace", match).stdout)
 
     def reload(self):
-        """Both plugins reloaded under a transfer, which does not notice."""
-        self.iperf_runs += 1
-        server = self.two.start(f"iperf3-{self.iperf_runs}", "iperf3", "-s", "-1", "--forceflush")
-        server.wait_for("Server listening")
-        client = self.one.start("iperf3-client", "iperf3", "-c", self.two.ip, "-u", "-b", "20M", "-l", "1300", "-t", "6", "-J")
-        before = self.overlay.counters()
-        for plugin in ("recirc", "xdp", "recirc"):
-            self.lab.ctl("plugin", "reload", plugin)
-            self.lab.wait_ports_up(("p0", UNDERLAY, TUNNEL))
-            self.overlay.wait_installed(1)
-        wait_until(lambda: not client.running(), "iperf3 to end", timeout=20)
-        server.stop()
-        total = json.loads(client.output())["end"]["sum"]
-        self.console.say(f"UDP, while recirc, xdp and recirc were reloaded: {total['packets']:,} packets, "
-                         f"{total['lost_packets']} lost")
+        """Both plugins, under numbered datagrams that go through conntrack and the tunnel."""
+        with wire.Receiver(self.two, 0x0800, "vxlan0", wire.IN_DATAGRAM) as receiver:
+            sender = wire.Sender(self.one, None, RUNNING_RATE, make=lambda number: wire.datagram(self.one, self.two, number))
+            receiver.wait(RUNNING_RATE // 4)
+            for plugin in ("recirc", "xdp", "recirc"):
+                said = self.lab.ctl("plugin", "reload", plugin).stdout.strip()
+                self.console.say(f"$ sluicectl plugin reload {plugin}\n{said}")
+                self.lab.wait_ports_up(("p0", UNDERLAY, TUNNEL))
+                self.overlay.wait_installed(1)
+                flowing = len(receiver)
+                wait_until(lambda: len(receiver) > flowing + RUNNING_RATE // 2, "datagrams to flow on")
+            sent = sender.stop()
+            arrived = receiver.wait(sent, timeout=1)
         missed = self.overlay.counters().get("missed_tail_call", 0)
-        self.console.say(f"missed tail calls: {missed}")
-        if total["lost_packets"] or missed or before is None:
+        self.console.say(f"of {sent:,} datagrams at {RUNNING_RATE:,}/s {sent - arrived} were lost; missed tail calls: {missed}")
+        if arrived != sent or missed:
             raise LabError("a reload lost packets")
 
 

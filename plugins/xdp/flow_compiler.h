@@ -21,7 +21,7 @@
 namespace sluice::xdp {
 
 struct CompiledMatch {
-  KeyWords key{};                   // bits outside the mask are 0
+  KeyWords key{};  // bits outside the mask are 0
   KeyWords mask{};
   // Of objects whose key has no in_port: whose table it belongs into; nullopt: into that of every port.
   std::optional<uint32_t> in_port;
@@ -46,8 +46,8 @@ struct PassContext {
   StepTable* steps = nullptr;
   const ObjectMeta* programs = nullptr;  // what later passes can do; nullptr: there are none, for the reason `missing`
   Error missing;
-  std::string why_no_ct;  // where the programs are without it
-  bool zones = false;     // ct takes others than 0
+  std::string why_no_ct;                                   // where the programs are without it
+  bool zones = false;                                      // ct takes others than 0
   std::function<const TunnelPort*(uint32_t port)> tunnel;  // nullptr: no tunnel port of that number, or not up
   std::function<uint32_t(uint32_t port)> mtu;              // of a port's device
 };
@@ -57,14 +57,14 @@ std::vector<std::string> SupportedActions(const ObjectMeta& meta);
 // The same of what takes the programs of later passes, whose meta it is.
 std::vector<std::string> PassActions(const ObjectMeta& meta);
 
-// Errors: "unsupported_field", naming it, where no packet's value can be told, in the key or otherwise; "never_matches",
-// where it is known only later than the pass that the key is of. What only the key lacks is left out, see
-// CompiledMatch::wider.
+// Errors: "unsupported_field", naming it, where no packet's value can be told, in the key or otherwise;
+// "never_matches", where it is known only later than the pass that the key is of. What only the key lacks is left out,
+// see CompiledMatch::wider.
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout);
 
 // Errors: "unsupported_action" (naming it by ActionName, and what is wrong), "no_such_port" (an output that `groups`
-// has no device for), PassContext::missing, and those of Groups::Acquire, which is what may wait, StepTable::Acquire and
-// PushStep. `passes`: nullptr refuses what needs them. Session thread.
+// has no device for), PassContext::missing, and those of Groups::Acquire, which is what may wait, StepTable::Acquire
+// and PushStep. `passes`: nullptr refuses what needs them. Session thread.
 Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups,
                                        Wait wait = Wait::kAllowed, const PassContext* passes = nullptr);
 

@@ -67,10 +67,10 @@ class FlowPlanner {
   };
   // A table that a flow may be put into.
   struct Place {
-    uint64_t table;         // its serial
-    std::string object;     // names what it is the table of
+    uint64_t table;      // its serial
+    std::string object;  // names what it is the table of
     const ObjectMeta& meta;
-    const Port* port;       // who would execute the flow in software; nullptr: any of the ports
+    const Port* port;  // who would execute the flow in software; nullptr: any of the ports
   };
   Result<Text*> Find(const std::string& text);
   Result<CompiledActions> Compile(const Place& place, Text& text);

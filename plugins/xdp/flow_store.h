@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // The flows of this plugin: which tables each is in, and what there is still to tell about it.
 //
-// A flow whose in_port is named is in that port's table; one without, in the tables of all ports. One for later passes is
-// in the table that all ports share, of the old and of the new generation while there are two. It is installed when
+// A flow whose in_port is named is in that port's table; one without, in the tables of all ports. One for later passes
+// is in the table that all ports share, of the old and of the new generation while there are two. It is installed when
 // it is in all of them, and in none of them if one refuses. A change puts the new before it deletes the old, so that
 // packets always meet one of the two. What has to wait for the kernel is parked, and the rest goes past it.
 #pragma once

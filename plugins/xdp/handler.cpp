@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "handler.h"
 
+#include <arpa/inet.h>
+
 #include <cstring>
 #include <optional>
 
@@ -174,20 +176,41 @@ void Handler::PacketOutFailed(const std::string& sentence) {
 
 void Handler::SendPacket(const v1::PacketOut& packet, v1::FromPlugin& reply) {
   Port* port = ports_.ByName(packet.in_port());
-  Result<void> sent = Error{"no_such_port", "it has no device at present"};
+  Result<void> sent;
   if (port != nullptr) {
     port->CountPacketOut();
-    sent = packet.has_actions() ? SendWithActions(*port, packet, reply) : SendByTable(*port, packet, reply);
+    sent = packet.has_actions() ? SendWithActions(*port, packet, {BytesOf(packet.data()), std::nullopt}, reply)
+                                : SendByTable(*port, packet, reply);
     if (!sent) port->CountFailedPacketOut();
+  } else {
+    sent = SendFromTunnel(packet, reply);
   }
   if (!sent) PacketOutFailed("packet out on " + packet.in_port() + ": " + sent.error().detail);
 }
 
-Result<void> Handler::SendWithActions(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply) {
+// As if its outer headers had just been taken off. Which they were, that a flow might match, cannot be said.
+Result<void> Handler::SendFromTunnel(const v1::PacketOut& packet, v1::FromPlugin& reply) {
+  const auto number = ports_.Number(packet.in_port());
+  const TunnelPort* tunnel = number ? ports_.Tunnel(*number) : nullptr;
+  if (tunnel == nullptr) return Error{"no_such_port", "it has no device at present"};
+  Port* underlay = ports_.ByNumber(tunnel->underlay);
+  if (underlay == nullptr || !packet.has_actions()) {
+    return Error{"not_supported", "packets out on a tunnel port need actions, and the port an underlay"};
+  }
+  sluice_pass pass{};
+  pass.in_port = htonl(tunnel->number);
+  underlay->CountPacketOut();
+  auto sent = SendWithActions(*underlay, packet, {BytesOf(packet.data()), pass}, reply);
+  if (!sent) underlay->CountFailedPacketOut();
+  return sent;
+}
+
+Result<void> Handler::SendWithActions(Port& port, const v1::PacketOut& packet, const SeenPacket& seen,
+                                      v1::FromPlugin& reply) {
   const auto actions = planner_.Parse(packet.actions());
   if (!actions) return actions.error();
   if (auto possible = soft::Check(**actions); !possible) return possible;
-  return soft_path_.Send(port, BytesOf(packet.data()), **actions, reply);
+  return soft_path_.Send(port, seen, **actions, reply);
 }
 
 // By the flow that it has, or else, and where software cannot do what that says, as a packet that came, through the
@@ -355,8 +378,8 @@ void Handler::OnSoftware(Port& port, const sluice_upcall_meta& meta, const SeenP
 }
 
 void Handler::OnStop(bool keep, v1::FromPlugin& last) {
-  // What later passes need has to be there before any port goes on by itself. Ports that were never taken over have what
-  // the run before pinned.
+  // What later passes need has to be there before any port goes on by itself. Ports that were never taken over have
+  // what the run before pinned.
   bool own = false;
   ports_.ForEach([&](const Port& port) { own |= !port.IsTakingOver(); });
   auto done = keep && own ? passes_.Keep() : Result<void>{};

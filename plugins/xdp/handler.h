@@ -59,7 +59,8 @@ class Handler : public PluginSession::Handler {
   // Flows that are parked come first: the packet may be meant for them.
   void OnPacketOut(const v1::PacketOut& packet, v1::FromPlugin& reply);
   void SendPacket(const v1::PacketOut& packet, v1::FromPlugin& reply);
-  Result<void> SendWithActions(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply);
+  Result<void> SendWithActions(Port& port, const v1::PacketOut& packet, const SeenPacket& seen, v1::FromPlugin& reply);
+  Result<void> SendFromTunnel(const v1::PacketOut& packet, v1::FromPlugin& reply);
   Result<void> SendByTable(Port& port, const v1::PacketOut& packet, v1::FromPlugin& reply);
   void SendQueued();
   void PacketOutFailed(const std::string& sentence);

@@ -87,7 +87,8 @@ std::optional<KeptCounts> KeptCounts::Open(const std::string& path, const std::s
   bpf_map_info map{};
   uint32_t info_size = sizeof(map);
   if (!file || cpus <= 0 || !fd || bpf_obj_get_info_by_fd(fd.get(), &map, &info_size) != 0 ||
-      map.value_size != sizeof(sluice_stats)) return std::nullopt;
+      map.value_size != sizeof(sluice_stats))
+    return std::nullopt;
   counts.cpus_ = static_cast<uint32_t>(cpus);
   counts.records_ = map.max_entries / counts.cpus_;
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

@@ -46,8 +46,8 @@ class KeptState {
   // With its counts; and the directory, if it is empty then.
   void RemovePin(int ifindex) const;
 
-  // What programs that go on need beside that, once for all ports: program arrays, which would empty themselves when the
-  // last descriptor goes, and the counters of the table of later passes.
+  // What programs that go on need beside that, once for all ports: program arrays, which would empty themselves when
+  // the last descriptor goes, and the counters of the table of later passes.
   [[nodiscard]] Result<void> PinPasses(std::span<const int> program_arrays, int stats) const;
   [[nodiscard]] std::string PassStatsPath() const { return pin_directory_ + "/pass_stats"; }
   [[nodiscard]] std::string PassCountsPath() const { return counts_ + "passes"; }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Programs that put a packet into a tunnel take its next hop's Ethernet address from the kernel, and cannot have it looked
-// for. So what steps lead to is kept resolved from here, as if packets of the kernel's own went there.
+// Programs that put a packet into a tunnel take its next hop's Ethernet address from the kernel, and cannot have it
+// looked for. So what steps lead to is kept resolved from here, as if packets of the kernel's own went there.
 #pragma once
 
 #include <array>
@@ -17,8 +17,8 @@ namespace sluice::xdp {
 // Session thread, in the network namespace of the devices.
 class Neighbours {
  public:
-  // From time to time, and soon after steps came: has those asked for that are new, and some of the others in turn. What
-  // cannot be asked for is left: packets for it are counted as tnl_no_neighbour.
+  // From time to time, and soon after steps came: has those asked for that are new, and some of the others in turn.
+  // What cannot be asked for is left: packets for it are counted as tnl_no_neighbour.
   void Look(const StepTable& steps);
 
  private:

@@ -25,7 +25,8 @@ PassSlot::~PassSlot() {
   });
 }
 
-PassSlots::PassSlots(PassMaps& maps, Reclaimer& reclaimer) : state_(std::make_shared<PassSlot::State>(maps, reclaimer)) {}
+PassSlots::PassSlots(PassMaps& maps, Reclaimer& reclaimer)
+    : state_(std::make_shared<PassSlot::State>(maps, reclaimer)) {}
 PassSlots::~PassSlots() = default;
 
 Result<std::unique_ptr<PassSlot>> PassSlots::Take(uint32_t queues, sluice_miss_policy miss,

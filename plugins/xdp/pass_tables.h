@@ -4,8 +4,8 @@
 //
 // A generation with its flows takes over in one step: it is loaded, the core tells every flow anew, each is put into
 // both, and when all are in (`synced`) the new programs are entered. Until then the old ones have the packets. When the
-// plugin goes for good, every flow that needs the programs is refused as the core tells them anew; then no record leads to
-// a slot, a grace period later no packet is on its way to one, and the slots are emptied.
+// plugin goes for good, every flow that needs the programs is refused as the core tells them anew; then no record leads
+// to a slot, a grace period later no packet is on its way to one, and the slots are emptied.
 #pragma once
 
 #include <cstdint>
@@ -78,7 +78,8 @@ class PassTables {
   bool TakeResync() { return std::exchange(resync_, false); }
 
   // ---- For flows.
-  // Where they are put: the old generation, if there are two, and then the new one, which decides. Empty: see missing().
+  // Where they are put: the old generation, if there are two, and then the new one, which decides. Empty: see
+  // missing().
   [[nodiscard]] std::vector<const PassGeneration*> targets() const;
   // Those of the newest generation; nullptr: there are none, for the reason missing().
   [[nodiscard]] const PassObject* programs() const;
@@ -120,14 +121,14 @@ class PassTables {
   PassSlots slots_;
   std::vector<PassObject::Counters> gone_;  // by slot: counted by generations that are no more
 
-  std::string plugin_;       // that brings the programs; empty: none
-  uint64_t serial_ = 0;      // of its coming
-  bool confirmed_ = true;    // it was told since the last resync
-  bool heard_ = false;       // a port or flow came since the last resync
-  bool resync_ = false;      // is to be asked for
-  bool retold_ = false;      // a resync began since next_ came, or the departure
-  bool departing_ = false;   // current_ has flows, and takes no new ones
-  bool departed_ = false;    // all are withdrawn
+  std::string plugin_;      // that brings the programs; empty: none
+  uint64_t serial_ = 0;     // of its coming
+  bool confirmed_ = true;   // it was told since the last resync
+  bool heard_ = false;      // a port or flow came since the last resync
+  bool resync_ = false;     // is to be asked for
+  bool retold_ = false;     // a resync began since next_ came, or the departure
+  bool departing_ = false;  // current_ has flows, and takes no new ones
+  bool departed_ = false;   // all are withdrawn
   Error missing_;
   Generation current_, next_;
   std::vector<Generation> draining_;  // packets may still be in them

@@ -129,8 +129,8 @@ Result<std::unique_ptr<Port>> Port::Open(const PortContext& context, const std::
   if (!device) return device.error();
   port->device_ = std::move(*device);
   port->dropped_before_ = ReadDropped(port->device_.ifindex);
-  for (const auto step : {&Port::CheckFree, &Port::Load, &Port::JoinPasses, &Port::OpenSockets, &Port::Attach,
-                          &Port::BecomeOutput}) {
+  for (const auto step :
+       {&Port::CheckFree, &Port::Load, &Port::JoinPasses, &Port::OpenSockets, &Port::Attach, &Port::BecomeOutput}) {
     const auto done = (*port.*step)();
     if (!done) return done.error();
   }

@@ -18,15 +18,14 @@ Result<void> SoftPath::Open() {
   return {};
 }
 
-Result<void> SoftPath::Send(Port& in_port, std::span<const uint8_t> packet, const Actions& actions,
-                            v1::FromPlugin& out) {
+Result<void> SoftPath::Send(Port& in_port, const SeenPacket& packet, const Actions& actions, v1::FromPlugin& out) {
   if (!sender_) return Error{"not_open", "there is no packet socket to send by"};
-  if (packet.size() < ETH_HLEN) {
-    return Error{"bad_packet", "a packet of " + std::to_string(packet.size()) + " bytes has no Ethernet header"};
+  if (packet.bytes.size() < ETH_HLEN) {
+    return Error{"bad_packet", "a packet of " + std::to_string(packet.bytes.size()) + " bytes has no Ethernet header"};
   }
   in_port.Count(SLUICE_COUNT_executed);
-  in_port.Count(SLUICE_COUNT_rx_bytes, packet.size());
-  Execute(in_port, {packet, std::nullopt}, soft::Parse(packet, in_port.number()).headers, actions, nullptr, out);
+  in_port.Count(SLUICE_COUNT_rx_bytes, packet.bytes.size());
+  Execute(in_port, packet, Parse(packet, in_port.number()).headers, actions, nullptr, out);
   return {};
 }
 

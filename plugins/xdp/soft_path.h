@@ -30,9 +30,9 @@ class SoftPath : soft::Sink {
 
   // A packet out: executes `actions`, which soft::Check has passed, on a packet as received on `in_port`. What goes to
   // the controller goes into `out`. Errors: "bad_packet", "not_open". The caller counts them.
-  Result<void> Send(Port& in_port, std::span<const uint8_t> packet, const Actions& actions, v1::FromPlugin& out);
-  // The same for a packet that is counted already, in any pass, and has the flow `ufid` (nullptr: none). `in_port`: which
-  // received it.
+  Result<void> Send(Port& in_port, const SeenPacket& packet, const Actions& actions, v1::FromPlugin& out);
+  // The same for a packet that is counted already, in any pass, and has the flow `ufid` (nullptr: none). `in_port`:
+  // which received it.
   void Execute(Port& in_port, const SeenPacket& packet, const soft::Headers& headers, const Actions& actions,
                const Ufid* ufid, v1::FromPlugin& out);
   // What its in_port is called by now: a tunnel port may have taken the place of the one that received it.

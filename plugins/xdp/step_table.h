@@ -13,8 +13,8 @@
 
 namespace sluice::xdp {
 
-// An entry, and what its terminal refers to. Lives as long as somebody holds it: flow tables hold it until no packet can
-// be on its way to it any more.
+// An entry, and what its terminal refers to. Lives as long as somebody holds it: flow tables hold it until no packet
+// can be on its way to it any more.
 struct Step {
   uint32_t index = 0;
   std::shared_ptr<const void> next;

@@ -25,7 +25,7 @@ namespace {
 constexpr uint16_t kVxlanPort = 4789;   // RFC 7348
 constexpr uint16_t kGenevePort = 6081;  // RFC 8926
 constexpr uint8_t kTtl = 64;
-constexpr uint16_t kBridged = 0x6558;  // transparent Ethernet bridging
+constexpr uint16_t kBridged = 0x6558;                                 // transparent Ethernet bridging
 constexpr uint32_t kOam = 1, kDontFragment = 2, kCsum = 4, kKey = 8;  // tun_flags
 
 Error Unsupported(const std::string& what) { return {"unsupported_action", "XDP cannot do set(tunnel): " + what}; }
@@ -44,8 +44,8 @@ Result<Address> SourceTowards(Address destination, uint32_t ifindex, const std::
       setsockopt(fd.get(), SOL_SOCKET, SO_BINDTOIFINDEX, &device, sizeof(device)) != 0 ||
       connect(fd.get(), reinterpret_cast<sockaddr*>(&destination), sizeof(destination)) != 0 ||
       getsockname(fd.get(), reinterpret_cast<sockaddr*>(&source), &size) != 0) {
-    return Error{"no_route", "set(tunnel) names no src, and towards " + shown + " the underlay's device has none: " +
-                                 std::strerror(errno)};
+    return Error{"no_route", "set(tunnel) names no src, and towards " + shown +
+                                 " the underlay's device has none: " + std::strerror(errno)};
   }
   return source;
 }
@@ -59,8 +59,10 @@ Result<void> CheckForwarding(uint32_t ifindex, bool ipv6) {
   int value = 1;
   file >> value;
   if (value != 0) return {};
-  return Error{"no_forwarding", "set(tunnel) takes the far end's Ethernet address from the kernel, which tells it only "
-                                "where it may forward: sysctl -w net." + family + ".conf." + name + ".forwarding=1"};
+  return Error{"no_forwarding",
+               "set(tunnel) takes the far end's Ethernet address from the kernel, which tells it only "
+               "where it may forward: sysctl -w net." +
+                   family + ".conf." + name + ".forwarding=1"};
 }
 
 // Headers, put together from front to back.
@@ -145,8 +147,8 @@ Result<Outer> OuterOf(const TunnelPort& port, const Match& set) {
   if (set.Has(Field::tun_ttl)) outer.ttl = static_cast<uint8_t>(set.ValueOf(Field::tun_ttl));
   outer.flags = static_cast<uint32_t>(set.ValueOf(Field::tun_flags));
   outer.tp_src = static_cast<uint16_t>(set.ValueOf(Field::tun_tp_src));
-  outer.tp_dst = set.Has(Field::tun_tp_dst) ? static_cast<uint16_t>(set.ValueOf(Field::tun_tp_dst))
-                                            : port.settings.dst_port;
+  outer.tp_dst =
+      set.Has(Field::tun_tp_dst) ? static_cast<uint16_t>(set.ValueOf(Field::tun_tp_dst)) : port.settings.dst_port;
   const uint64_t id = set.ValueOf(Field::tun_id);
   const uint64_t most = port.settings.type == SLUICE_TUNNEL_GRE ? UINT32_MAX : 0xffffff;
   if (id > most) {
@@ -206,7 +208,8 @@ Result<TunnelSettings> TunnelSettings::Parse(const std::map<std::string, std::st
   if (*type == "geneve") settings.type = SLUICE_TUNNEL_GENEVE;
   if (*type == "gre") settings.type = SLUICE_TUNNEL_GRE;
   if (settings.type != SLUICE_TUNNEL_GRE) {
-    const auto port = from.Number("dst_port", settings.type == SLUICE_TUNNEL_VXLAN ? kVxlanPort : kGenevePort, 1, 65535);
+    const auto port =
+        from.Number("dst_port", settings.type == SLUICE_TUNNEL_VXLAN ? kVxlanPort : kGenevePort, 1, 65535);
     if (!port) return port.error();
     settings.dst_port = static_cast<uint16_t>(*port);
     const auto csum = from.Choice("csum", {"ignore", "verify", "require"}, "verify");

@@ -49,6 +49,7 @@ class Tunnel(OverlayTest):
     def test_ping_tcp_and_udp(self):
         self.assertPings(self.inside, self.outside, 4)
         self.assertPings(self.outside, self.inside, 4)
+        self.assertPings(self.inside, self.outside, 6)
         for source, target in ((self.inside, self.outside), (self.outside, self.inside)):
             payload = "x" * 100_000
             self.assertEqual(self.overlay.tcp(source, target, payload.encode()), payload)

@@ -54,17 +54,6 @@ class ReloadUnderTraffic(SluiceTest):
         super().setUp()
         self.one, self.two = self.hosts
 
-    def udp(self):
-        """A datagram with checksum 0, as its payload is another each time; and where that begins."""
-        payload = bytes(18)
-        source, target = (bytes(map(int, host.ip.split("."))) for host in (self.one, self.two))
-        udp = (4000).to_bytes(2, "big") + (5000).to_bytes(2, "big") + (8 + len(payload)).to_bytes(2, "big") + b"\0\0" + payload
-        head = bytes((0x45, 0)) + (20 + len(udp)).to_bytes(2, "big") + bytes((0, 0, 0x40, 0, 64, 17, 0, 0)) + source + target
-        total = sum(int.from_bytes(head[at:at + 2], "big") for at in range(0, 20, 2))
-        total = (total & 0xffff) + (total >> 16)
-        head = head[:10] + (~total & 0xffff).to_bytes(2, "big") + head[12:]
-        return wire.frame(self.one.mac, self.two.mac, 0x0800, head + udp), 14 + 20 + 8
-
     def total(self, name):
         return sum(port.get(name, 0) for port in self.lab.counters().values())
 
@@ -91,7 +80,7 @@ class ReloadUnderTraffic(SluiceTest):
         self.ufids = [self.add_flow(text) for text in (
             "in_port(p0),eth_type(0x0800), actions:set(ipv4(tos=0x4/0xfc)),recirc(0x1)",
             "recirc_id(0x1),in_port(p0),eth_type(0x0800),ipv4(proto=17,tos=0x4/0xfc), actions:p1")]
-        with Pumped(self, *self.udp()) as pumped:
+        with Pumped(self, wire.datagram(self.one, self.two, 0), wire.IN_DATAGRAM) as pumped:
             missed = self.reload(pumped, ("recirc", "xdp"))
         self.judge(pumped, "recirc and xdp in turn", missed)
         for ufid in self.ufids:
@@ -102,7 +91,7 @@ class ReloadUnderTraffic(SluiceTest):
             "in_port(p0),eth_type(0x0800), actions:ct,recirc(0x1)",
             "recirc_id(0x1),in_port(p0),ct_state(+trk+new),eth_type(0x0800), actions:ct(commit),p1",
             "recirc_id(0x1),in_port(p0),ct_state(+trk+est),eth_type(0x0800), actions:p1")]
-        with Pumped(self, *self.udp()) as pumped:
+        with Pumped(self, wire.datagram(self.one, self.two, 0), wire.IN_DATAGRAM) as pumped:
             missed = self.reload(pumped, ("recirc", "recirc", "xdp"))
         self.judge(pumped, "recirc, recirc and xdp in turn", missed)
 
@@ -110,7 +99,7 @@ class ReloadUnderTraffic(SluiceTest):
         self.ufids = [self.add_flow(text) for text in (
             "in_port(p0),eth_type(0x0800), actions:recirc(0x1)",
             "recirc_id(0x1),in_port(p0),eth_type(0x0800), actions:p1")]
-        with Pumped(self, *self.udp()) as pumped:
+        with Pumped(self, wire.datagram(self.one, self.two, 0), wire.IN_DATAGRAM) as pumped:
             for _ in range(max(RELOADS // 3, 1)):
                 self.lab.ctl("plugin", "unload", "recirc")
                 wait_until(lambda: {self.flow(ufid)["offload"][0].get("reason") for ufid in self.ufids} == {"needs_recirc"},

@@ -128,8 +128,9 @@ def clang_of(path):
 
 
 def load(build, paths, kernel):
-    """What verifier_stats says of these objects; `kernel` is host or vm."""
-    command = [os.path.join(build, "bin", "verifier_stats"), *paths]
+    """What verifier_stats says of these objects; `kernel` is host or vm. Where connection tracking is a module, programs
+    that use it load only with that."""
+    command = ["sh", "-c", 'modprobe -q nf_conntrack; exec "$@"', "sh", os.path.join(build, "bin", "verifier_stats"), *paths]
     if kernel == "vm":
         lack = vm.missing()
         if lack:

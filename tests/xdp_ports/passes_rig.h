@@ -32,8 +32,8 @@ class Passes : public TwoHosts {
   }
   void MustPut(const std::string& match, const std::string& actions, uint32_t priority = 0) {
     const auto verdict = Put(match, actions, priority);
-    EXPECT_EQ(verdict.state(), v1::INSTALLED) << match << " -> " << actions << ": " << verdict.reason() << ": "
-                                              << verdict.detail();
+    EXPECT_EQ(verdict.state(), v1::INSTALLED)
+        << match << " -> " << actions << ": " << verdict.reason() << ": " << verdict.detail();
   }
   // All that there is, as a core would at a resync. `state`: what is said of each flow.
   void Again(v1::OffloadState state = v1::INSTALLED, const PortOptions& options = {}) {

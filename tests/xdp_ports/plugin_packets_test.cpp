@@ -250,7 +250,7 @@ TEST_F(PluginPacketsDetailTest, RefusalsNameTheFieldAndThePort) {
   AddPorts();
   const auto field = rig_->Put("in_port(p0),ct_mark(0x1)", "p1");
   EXPECT_EQ(field.state(), v1::REFUSED);
-  EXPECT_EQ(field.reason(), "unsupported_field");
+  EXPECT_EQ(field.reason(), "never_matches");
   EXPECT_TRUE(Contains(field.detail(), "ct_mark")) << field.detail();
   EXPECT_EQ(rig_->Put("in_port(77)", "p1").reason(), "no_such_port");
 }

@@ -67,7 +67,9 @@ TEST_F(PluginPassesLifeTest, NothingNeedsThemBeforeTheyComeAndAfterTheyWent) {
   rig_->Extend(0);
   AddPorts({{"miss", "drop"}});
   const std::string needs = "in_port(p0)";
-  for (const auto& [match, actions] : {std::pair{needs, "recirc(0x1)"}, {needs, "ct(commit),p1"}, {needs, "ct_clear,p1"},
+  for (const auto& [match, actions] : {std::pair{needs, "recirc(0x1)"},
+                                       {needs, "ct(commit),p1"},
+                                       {needs, "ct_clear,p1"},
                                        {std::string("recirc_id(0x1)"), "p1"}}) {
     const auto verdict = rig_->Put(match, actions);
     EXPECT_EQ(verdict.state(), v1::REFUSED) << actions;

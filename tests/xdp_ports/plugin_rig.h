@@ -105,7 +105,7 @@ class PluginRig : public PortNames {
   std::map<std::string, uint32_t> numbers_;
   std::deque<v1::Port> port_reports_;
   std::map<std::string, google::protobuf::Map<std::string, std::string>> info_;  // by port, the newest
-  std::map<std::string, std::map<std::string, uint64_t>> counters_;  // by port, the newest
+  std::map<std::string, std::map<std::string, uint64_t>> counters_;              // by port, the newest
   std::deque<v1::Upcall> upcalls_;
   std::map<uint64_t, v1::Verdict> verdicts_;    // by seq
   std::map<std::string, v1::FlowStats> stats_;  // by ufid

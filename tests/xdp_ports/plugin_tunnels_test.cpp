@@ -92,6 +92,20 @@ TEST_F(PluginTunnelsTest, WhatComesOutOfATunnelMayMissAndGoUp) {
   EXPECT_GE(rig_->WaitForStats(upcall->match(), 1).packets(), 1U);
 }
 
+TEST_F(PluginTunnelsTest, PacketsOutAsIfFromATunnel) {
+  AddPorts();
+  AddTunnel();
+  const auto frame = Udp(1000);
+  rig_->PacketOut("vx", Text(frame), "upcall,p0");
+  EXPECT_TRUE(at_a_->Expect(frame));
+  const auto upcall = rig_->NextUpcall();
+  ASSERT_TRUE(upcall);
+  EXPECT_EQ(upcall->in_port(), "vx");
+  EXPECT_TRUE(upcall->match().starts_with("recirc_id(0),in_port(vx),eth(")) << upcall->match();
+  rig_->PacketOut("vx", Text(frame));
+  EXPECT_TRUE(Contains(rig_->log(), "packet out on vx: packets out on a tunnel port need actions")) << rig_->log();
+}
+
 TEST_F(PluginTunnelsTest, ATunnelPortFollowsItsUnderlay) {
   const auto without = rig_->AddPort("vx", kTunnel, {{"tunnel", "geneve"}, {"underlay", "p1"}});
   EXPECT_EQ(without.state(), "failed");
@@ -177,8 +191,8 @@ TEST_F(PluginTunnelsTest, OnlyWhatWasOpenedFromInsideComesBack) {
   MustPut("recirc_id(0x1),ct_state(+trk+est-inv)" + ip + ",in_port(p0)", "p1");
   MustPut("recirc_id(0x1),ct_state(+trk+est+rpl-inv),ct_mark(0x7),in_port(p1)" + ip, "p0");
   ASSERT_TRUE(PingFromA("10.9.0.2", 5));
-  const auto refused = RunCommand({"ping", "-c", "1", "-W", "1", "10.9.0.1"},
-                                  {.env = {}, .netns = b_.get(), .input = ""});
+  const auto refused =
+      RunCommand({"ping", "-c", "1", "-W", "1", "10.9.0.1"}, {.env = {}, .netns = b_.get(), .input = ""});
   EXPECT_TRUE(Contains(refused.out, " 0 received")) << refused.out;
   auto counters = Counters("p0", "ct_committed", 1);
   EXPECT_EQ(counters["ct_committed"], 1U);
