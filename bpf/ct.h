@@ -156,13 +156,14 @@ static __always_inline int found(struct nf_conn* connection, const struct ct_pac
          (reply ? SLUICE_CT_RPL : 0);
 }
 
-/* 0, or not where there is no room. */
+enum { CT_COMMITTED, CT_KNOWN, CT_FULL };
+
 static __always_inline int commit(struct xdp_md* ctx, struct ct_packet* packet, const struct sluice_step* step,
                                   struct sluice_pass* pass) {
   struct bpf_ct_opts opts = ct_opts(packet, step);
   struct nf_conn___init* fresh =
       bpf_xdp_ct_alloc(ctx, &packet->tuple, tuple_size(packet), &opts, pass_config.ct_opts_size);
-  if (!fresh) return -1;
+  if (!fresh) return CT_FULL;
   __u32 timeout = pass_config.ct_timeouts[SLUICE_CT_UDP];
   if (packet->proto == PROTO_TCP)
     timeout =
@@ -171,10 +172,16 @@ static __always_inline int commit(struct xdp_md* ctx, struct ct_packet* packet, 
   __u32 mark = step->flags & SLUICE_STEP_MARK ? step->mark & step->mark_mask : 0;
   if (mark) ((struct nf_conn*)fresh)->mark = mark;
   struct nf_conn* connection = bpf_ct_insert_entry(fresh);
-  if (!connection) return -1;
+  if (connection) {
+    bpf_ct_release(connection);
+    pass->ct_mark = bpf_htonl(mark);
+    return CT_COMMITTED;
+  }
+  /* Another packet of it was there before this one, on another CPU? */
+  connection = bpf_xdp_ct_lookup(ctx, &packet->tuple, tuple_size(packet), &opts, pass_config.ct_opts_size);
+  if (!connection) return CT_FULL;
   bpf_ct_release(connection);
-  pass->ct_mark = bpf_htonl(mark);
-  return 0;
+  return CT_KNOWN;
 }
 
 /* ct_state of a packet with a tuple. */
@@ -195,8 +202,8 @@ static __noinline int track_tuple(struct xdp_md* ctx, struct ct_packet* packet, 
   if (packet->related || !may_begin(packet)) return CT_INVALID;
   if (step->flags & SLUICE_STEP_COMMIT) {
     struct sluice_cpu* cpu = cpu_of(pass);
-    int failed = commit(ctx, packet, step, pass);
-    if (cpu) count(cpu, failed ? SLUICE_COUNT_ct_table_full : SLUICE_COUNT_ct_committed);
+    int done = commit(ctx, packet, step, pass);
+    if (cpu && done != CT_KNOWN) count(cpu, done == CT_FULL ? SLUICE_COUNT_ct_table_full : SLUICE_COUNT_ct_committed);
   }
   return SLUICE_CT_TRK | SLUICE_CT_NEW;
 }

@@ -82,7 +82,7 @@ static __always_inline int complete(struct xdp_md* ctx, const struct sluice_step
                                     int* ipv6) {
   void* data = (void*)(long)ctx->data;
   void* end = data_end(ctx);
-  if (data + 54 > end) return -1;
+  if (data + 42 > end) return -1; /* of IPv6 see `at` */
   *ipv6 = LOAD16(data, 12) == bpf_htons(0x86dd);
   __u32 l4 = *ipv6 ? 54 : 34;
   __u8 proto = LOAD8(data, *ipv6 ? 20 : 23);

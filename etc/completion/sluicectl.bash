@@ -68,7 +68,7 @@ _sluicectl() {
           ;;
         packet) choices="out" ;;
         "packet out"*) choices="--in-port --hex --actions" ;;
-        trace*) choices="--pcap --in-port --hex --bytes" ;;
+        trace*) choices="--pcap --in-port --hex --bytes --ct-state --ct-mark" ;;
       esac
       choices+=" --help --json"
       ;;

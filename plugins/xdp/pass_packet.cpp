@@ -50,8 +50,8 @@ soft::Parsed Parse(const SeenPacket& packet, uint32_t in_port) {
   soft::Parsed parsed = soft::Parse(packet.bytes, ntohl(pass.in_port));
   Add(Field::recirc_id, pass.recirc_id, parsed, true);
   AddTunnel(pass.tunnel, parsed);
-  if (pass.ct_state == 0) return parsed;
-  Add(Field::ct_state, pass.ct_state, parsed);
+  if (pass.ct_state == 0 && pass.ct_zone == 0) return parsed;
+  Add(Field::ct_state, pass.ct_state, parsed, true);  // 0: ct found nothing that can be tracked
   Add(Field::ct_zone, pass.ct_zone, parsed, true);
   Add(Field::ct_mark, pass.ct_mark, parsed, true);
   return parsed;
