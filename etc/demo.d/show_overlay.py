@@ -7,7 +7,7 @@ from lab import LabError, wait_until
 from overlay import Overlay, TUNNEL, UNDERLAY, VNI
 from steps import RUNNING_RATE, Demo
 
-STEPS = 9
+STEPS = 10
 # What later passes do, in the order of a packet's way.
 SHOWN = ("tnl_popped", "recirculated", "ct_committed", "tnl_pushed", "output", "drop", "upcall", "missed_tail_call")
 
@@ -94,9 +94,13 @@ class OverlayDemo(Demo):
             self.console.say(line.split(",", 1)[1])  # without its ufid
 
     def trace(self):
-        match = f"in_port(p0),eth_type(0x0800),ipv4(src={self.one.ip},dst={self.two.ip},proto=6,ttl=64),tcp(src=1024,dst=80,flags=0x2)"
-        self.console.say(f"$ sluicectl trace '{match}'")
-        self.console.say(self.lab.ctl("trace", match).stdout)
+        packet = (f"in_port({TUNNEL}),tunnel(tun_id={VNI}),ipv4(src={self.two.ip},dst={self.one.ip}),tcp(src=40000,dst=22),"
+                  "tcp_flags(syn)")
+        self.console.say(f"$ sluicectl trace '{packet}'")
+        said = self.lab.ctl("trace", packet).stdout
+        self.console.say(said.strip())
+        if "pass 2" not in said or "the flow drops its packets" not in said:
+            raise LabError("that is not what becomes of such a packet")
 
     def reload(self):
         """Both plugins, under numbered datagrams that go through conntrack and the tunnel."""
@@ -145,5 +149,7 @@ def show(lab, console):
     demo.conntrack()
     console.step("the flow table")
     demo.table()
+    console.step("why a packet is dropped, without sending it")
+    demo.trace()
     console.step("recirc and xdp reloaded while packets pass")
     demo.reload()

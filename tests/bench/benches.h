@@ -23,6 +23,13 @@ struct PassesOptions {
 };
 void Passes(const PassesOptions& options);
 
+// VXLAN off and out by another veth, beside the kernel's vxlan device in a bridge. Leaves the process in a namespace, too.
+struct TunnelOptions {
+  unsigned rounds = 11;
+  uint32_t packets = 200000;  // a sample
+};
+void Tunnel(const TunnelOptions& options);
+
 // Live forwarding, veth to veth.
 struct ForwardOptions {
   unsigned rounds = 31;

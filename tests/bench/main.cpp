@@ -23,6 +23,10 @@ int Run(int argc, char** argv) {
   CLI::App* passes_command = app.add_subcommand("passes", "ns a packet of recirculation, ct and tunnels");
   passes_command->add_option("--rounds", passes.rounds)->capture_default_str();
   passes_command->add_option("--repeat", passes.repeat, "packets a sample")->capture_default_str();
+  TunnelOptions tunnel;
+  CLI::App* tunnel_command = app.add_subcommand("tunnel", "VXLAN off, beside the kernel's vxlan device and bridge");
+  tunnel_command->add_option("--rounds", tunnel.rounds)->capture_default_str();
+  tunnel_command->add_option("--packets", tunnel.packets, "a sample")->capture_default_str();
   ForwardOptions forward;
   CLI::App* forward_command = app.add_subcommand("forward", "live forwarding from veth to veth");
   forward_command->add_option("--rounds", forward.rounds)->capture_default_str();
@@ -85,7 +89,7 @@ int Run(int argc, char** argv) {
   // Not in one run with the loop: DPDK starts once in a process.
   if (rules_command->parsed()) Rules(rules);
 #endif
-  // Before forward and passes, which leave this process in a namespace of its own.
+  // Before forward, passes and tunnel, which leave this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
   if (all || bus_command->parsed()) BusBench(bus);
@@ -93,6 +97,7 @@ int Run(int argc, char** argv) {
   if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
   if (all || passes_command->parsed()) Passes(passes);
+  if (all || tunnel_command->parsed()) Tunnel(tunnel);
   if (all || forward_command->parsed()) Forward(forward);
   return 0;
 }
