@@ -26,14 +26,16 @@ constexpr uint32_t kCacheKeysPerEntry = 4;  // one of `cache_keys` for so many o
 Error Bad(const std::string& path, const std::string& what) { return {"bad_object", path + ": " + what}; }
 
 // What libbpf says of a failed load. Its print function is one for the process: taken for the time of a load only.
+// Another plugin's library may do the same at any moment and be gone later, so that what was there before is not put
+// back: libbpf would call code that is no more.
 class LibbpfWarnings {
  public:
   LibbpfWarnings() : lock_(Mutex()) {
     Text() = &text_;
-    previous_ = libbpf_set_print(&Print);
+    libbpf_set_print(&Print);
   }
   ~LibbpfWarnings() {
-    libbpf_set_print(previous_);
+    libbpf_set_print(nullptr);
     Text() = nullptr;
   }
   LibbpfWarnings(const LibbpfWarnings&) = delete;
@@ -65,7 +67,6 @@ class LibbpfWarnings {
 
   std::lock_guard<std::mutex> lock_;
   std::string text_;
-  libbpf_print_fn_t previous_;
 };
 
 std::string LastLines(std::string_view log) {
