@@ -45,7 +45,11 @@ Handler::Handler(Parts parts)
                .groups = *parts_.groups,
                .listener = flows_,
                .kept = *parts_.kept,
-               .before = [this](FlowTable& table) { flows_.BeforeClose(table); },
+               .before =
+                   [this](FlowTable& table) {
+                     if (busy_) busy_(kOpenMs);
+                     flows_.BeforeClose(table);
+                   },
                .after = [this] { flows_.AfterClose(); },
                .changed = [this] { planner_.OnPasses(); },
                .log = parts_.log}),

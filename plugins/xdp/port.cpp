@@ -427,6 +427,10 @@ void Port::AddPasses(google::protobuf::Map<std::string, uint64_t>& counters) con
     if (i == SLUICE_COUNT_rx_bytes || names[i].empty()) continue;
     counters[lookup ? "pass_" + names[i] : names[i]] += value;
   }
+  const PassGeneration* passes = context_.passes.current();
+  const auto usage = passes == nullptr ? FlowTable::Usage{} : passes->table->usage();
+  counters["pass_flows"] = usage.flows;
+  counters["pass_masks"] = usage.masks;
 }
 
 }  // namespace sluice::xdp
