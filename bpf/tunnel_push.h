@@ -82,7 +82,7 @@ static __always_inline int complete(struct xdp_md* ctx, const struct sluice_step
                                     int* ipv6) {
   void* data = (void*)(long)ctx->data;
   void* end = data_end(ctx);
-  if (data + 54 > end) return -1;
+  if (data + 42 > end) return -1; /* of IPv6 see `at` */
   *ipv6 = LOAD16(data, 12) == bpf_htons(0x86dd);
   __u32 l4 = *ipv6 ? 54 : 34;
   __u8 proto = LOAD8(data, *ipv6 ? 20 : 23);
@@ -114,7 +114,7 @@ static __always_inline int complete(struct xdp_md* ctx, const struct sluice_step
   return 0;
 }
 
-/* 0, or the counter of why the packet is dropped; *verdict: XDP_TX where it has become an answer to its sender. */
+/* 0, or the counter of why the packet is dropped; *verdict: where it has become an answer, back to its sender. */
 static __always_inline __u32 push(struct xdp_md* ctx, struct sluice_cpu* cpu, const struct sluice_pass* pass,
                                   const struct sluice_step* step, int* verdict) {
   __u64 length = frame_length(ctx);
@@ -128,7 +128,8 @@ static __always_inline __u32 push(struct xdp_md* ctx, struct sluice_cpu* cpu, co
       locate_headers(ctx, cpu);
       if (tell_mtu(ctx, cpu, step->mtu + 14 - header)) {
         count(cpu, SLUICE_COUNT_tnl_mtu_told);
-        *verdict = XDP_TX;
+        /* By XDP_TX a veth whose peer has no program would keep it until something else comes. */
+        *verdict = bpf_redirect_map(&ports, bpf_ntohl(pass->in_port), XDP_TX);
       }
     }
     return SLUICE_COUNT_tnl_mtu;

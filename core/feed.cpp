@@ -10,7 +10,18 @@ Feed::Feed(Journal& journal, FlowTable& table, Ports& ports, std::string plugin,
     : journal_(journal), table_(table), ports_(ports), plugin_(std::move(plugin)), index_(index), limits_(limits) {}
 
 void Feed::Start(bool resync, bool wait) {
+  Begin(resync, wait);
+  repeating_ = false;
+}
+
+void Feed::Repeat(bool wait) {
+  Begin(true, wait);
+  repeating_ = true;
+}
+
+void Feed::Begin(bool resync, bool wait) {
   cursor_.emplace(journal_);
+  extensions_.clear();
   starting_ = true;
   resync_ = resync;
   holding_ = false;
@@ -33,11 +44,13 @@ bool Feed::PortsReported() const {
 bool Feed::Fill(v1::ToPlugin& out) {
   if (!running() || last_batch_ - acked_ >= limits_.window) return false;
   out.Clear();
+  for (v1::Extension& extension : extensions_) *out.add_changes()->mutable_extension() = std::move(extension);
+  extensions_.clear();
   if (starting_) {
     starting_ = false;
     out.set_resync(resync_);
-    for (PortEntry* entry : ports_.Of(plugin_)) OfferPort(*entry, out);
-    holding_ = out.changes_size() != 0;
+    OfferPorts(out);
+    holding_ = !PortsReported();
   } else if (holding_ && PortsReported()) {
     holding_ = false;
   }
@@ -69,7 +82,7 @@ void Feed::Offer(Entry& entry, v1::ToPlugin& out) {
   switch (entry.kind) {
     case EntryKind::flow:
     case EntryKind::tombstone:
-      table_.Offer(static_cast<Flow&>(entry), index_, *out.mutable_changes());
+      if (!no_flows_) table_.Offer(static_cast<Flow&>(entry), index_, *out.mutable_changes());
       return;
     case EntryKind::port:
     case EntryKind::port_tombstone:
@@ -78,9 +91,17 @@ void Feed::Offer(Entry& entry, v1::ToPlugin& out) {
   }
 }
 
+void Feed::OfferPorts(v1::ToPlugin& out) {
+  for (PortEntry* entry : ports_.Of(plugin_)) {
+    // One that was never told comes in its place: another of the same name may have to end before.
+    if (repeating_ && !std::exchange(entry->offered, false)) continue;
+    OfferPort(*entry, out);
+  }
+}
+
 void Feed::OfferPort(PortEntry& entry, v1::ToPlugin& out) {
   const bool attach = entry.kind == EntryKind::port;
-  if (attach && entry.offered) return;  // told when the feed began
+  if (attach ? entry.offered : entry.removal_batch != 0) return;  // told when the feed began, or before that
   v1::Change& change = *out.add_changes();
   change.set_seq(entry.seq);
   v1::Port& port = attach ? *change.mutable_port_put() : *change.mutable_port_del();
@@ -94,6 +115,10 @@ void Feed::OfferPort(PortEntry& entry, v1::ToPlugin& out) {
   } else {
     entry.removal_batch = last_batch_ + 1;
   }
+}
+
+void Feed::Tell(const v1::Extension& extension) {
+  if (running()) extensions_.push_back(extension);
 }
 
 Feed::Acked Feed::Ack(uint64_t batch) {

@@ -2,7 +2,7 @@
 // What one plugin is told, and when: batches from the journal, as many under way as its credit allows.
 //
 // A plugin that has just said hello is told its ports first, and flows once it has said how those are, so that it does
-// not judge every flow twice. The loop's thread only.
+// not judge every flow twice. What other plugins bring comes before either. The loop's thread only.
 #pragma once
 
 #include <cstdint>
@@ -31,6 +31,8 @@ class Feed {
   // From the start of the journal; `resync` tells the plugin that what it has is void. `wait`: it is not told that this
   // was all until FinishSync().
   void Start(bool resync, bool wait = false);
+  // The same for a plugin that asks: what is known of it stays, so that verdicts are news only where they differ.
+  void Repeat(bool wait = false);
   void FinishSync() { wait_ = false; }
   void Stop();
   // Until the next Start() nothing is told; packet outs wait.
@@ -48,6 +50,10 @@ class Feed {
   Acked Ack(uint64_t batch);
   // False: the queue is full.
   bool Queue(v1::PacketOut packet, uint64_t seq);
+  // What another plugin brings, or that it is gone. All of it is told again after a Start() or Repeat().
+  void Tell(const v1::Extension& extension);
+  // No flow is told from now on.
+  void LeaveOutFlows(bool leave_out) { no_flows_ = leave_out; }
   // Flows go out although a port has not been reported.
   void Release() { holding_ = false; }
 
@@ -63,6 +69,8 @@ class Feed {
   [[nodiscard]] uint64_t lag() const { return running() ? cursor_->lag() : 0; }
 
  private:
+  void Begin(bool resync, bool wait);
+  void OfferPorts(v1::ToPlugin& out);
   void OfferPort(PortEntry& entry, v1::ToPlugin& out);
   void Offer(Entry& entry, v1::ToPlugin& out);
   [[nodiscard]] bool PortsReported() const;
@@ -79,14 +87,17 @@ class Feed {
     v1::PacketOut packet;
   };
   std::optional<Cursor> cursor_;
+  std::vector<v1::Extension> extensions_;  // not told yet
   std::deque<Packet> packets_;
   size_t packet_bytes_ = 0;
   uint64_t last_batch_ = 0;
   uint64_t acked_ = 0;
   bool starting_ = false;
   bool resync_ = false;
+  bool repeating_ = false;
   bool holding_ = false;
   bool wait_ = false;
+  bool no_flows_ = false;
   bool synced_ = false;
   uint64_t synced_batch_ = 0;
 };

@@ -137,9 +137,11 @@ void Plugins::OnHello(Slot& slot, const std::string& identity, v1::FromPlugin& m
   identities_[identity] = slot.spec.name;
   slot.feed->ForgetDebt();
   slot.capabilities = std::move(*message.mutable_hello()->mutable_capabilities());
+  slot.feed->LeaveOutFlows(slot.capabilities.no_flows());
   if (slot.version.empty()) slot.version = message.hello().version();
   slot.heard_ns = parts_.timers.Now();
   if (slot.state == State::running) {
+    Announce(slot);
     Resync(slot, "has said hello again");
   } else {
     RunWhenReady(slot);
@@ -169,6 +171,7 @@ void Plugins::RunWhenReady(Slot& slot) {
     spdlog::info("plugin {} {} runs ({})", slot.spec.name, slot.version, slot.spec.process ? "process" : "thread");
   }
   Tell(Topic::plugin_load, slot);
+  Announce(slot);
   StartFeed(slot, slot.adopted, slot.adopted);
   if (slot.away == nullptr || !slot.done) return Answer(slot, {});
   // A reload is done when the new one has everything.
@@ -179,8 +182,16 @@ void Plugins::RunWhenReady(Slot& slot) {
 
 void Plugins::StartFeed(Slot& slot, bool resync, bool wait) {
   if (names_.size() <= slot.index) names_.resize(slot.index + 1U);
-  names_[slot.index] = slot.spec.name;
+  // Who takes no flows has no word on any.
+  names_[slot.index] = slot.capabilities.no_flows() ? std::string() : slot.spec.name;
   slot.feed->Start(resync, wait);
+  OnFeedStarted(slot);
+}
+
+void Plugins::OnFeedStarted(Slot& slot) {
+  for (const auto& [name, extension] : extensions_) {
+    if (name != slot.spec.name) slot.feed->Tell(extension);
+  }
   parts_.timers.Cancel(slot.ports_timer);
   const std::string token = slot.token;
   slot.ports_timer = parts_.timers.After(times_.ports_ms, [this, token] {
@@ -214,6 +225,8 @@ void Plugins::StartFailed(Slot& slot, const Error& error) {
     Erase(slot);
   } else if (slot.restarts != 0) {
     RestartLater(slot);
+  } else {
+    Withdraw(slot.spec.name);
   }
   if (done) done(error);
 }
@@ -265,6 +278,7 @@ void Plugins::Gone(Slot& slot) {
 
 void Plugins::Erase(Slot& slot) {
   parts_.timers.Cancel(slot.timer);
+  if (!slot.reloading && !slot.kept) Withdraw(slot.spec.name);
   taken_[slot.index] = false;
   slots_.erase(std::string(slot.spec.name));
 }
@@ -320,17 +334,24 @@ void Plugins::Unload(const std::string& name, bool keep, Done done) {
 void Plugins::Reload(const std::string& name, const Done& done) {
   Slot* slot = Find(name);
   if (slot == nullptr) return done(Error{"no_such_plugin", "no plugin " + name + " is loaded", 0, 0});
+  slot->reloading = true;
   auto away = slot->away = std::make_shared<Away>();
   away->absence.set_cause("reload");
   away->since_ns = parts_.timers.Now();
   const auto load = [this, spec = slot->spec, away, done]() {
     Load(spec, true, done);
+    if (!slots_.contains(spec.name)) Withdraw(spec.name);
     if (Slot* loaded = Find(spec.name); loaded != nullptr && loaded->state == State::starting) loaded->away = away;
   };
   Unload(name, true, [this, load, name, away, done](const Result<void>& unloaded) {
     // From the top of the loop: this is called from the midst of the unload.
     if (unloaded) return (void)parts_.timers.After(0, load);
-    if (Slot* busy = Find(name); busy != nullptr && busy->away == away) busy->away = nullptr;
+    Slot* busy = Find(name);
+    if (busy == nullptr) Withdraw(name);
+    if (busy != nullptr && busy->away == away) {
+      busy->away = nullptr;
+      busy->reloading = false;
+    }
     done(unloaded);
   });
 }

@@ -110,6 +110,8 @@ class Plugins {
     uint64_t resynced_ns = 0;
     bool silent = false;
     bool stays = false;
+    bool reloading = false;  // the next one of its name is to take its place
+    bool kept = false;       // what it leaves in devices stays, and what it brings for others with it
     bool adopted = false;
     uint32_t restarts = 0;  // since it last ran for a minute
     uint32_t all_restarts = 0;
@@ -137,7 +139,12 @@ class Plugins {
   void TakeAck(Slot& slot, uint64_t batch);
   void RunWhenReady(Slot& slot);
   void StartFeed(Slot& slot, bool resync, bool wait = false);
+  void OnFeedStarted(Slot& slot);
   void Resync(Slot& slot, const std::string& why);
+  void Repeat(Slot& slot);
+  void Announce(const Slot& slot);
+  void Withdraw(const std::string& name);
+  void TellOthers(const v1::Extension& extension);
   void OnCaughtUp(Slot& slot);
   void StartTimeout(const std::string& token);
   void EndCode(Slot& slot);
@@ -160,6 +167,8 @@ class Plugins {
   FeedLimits feed_limits_;
   std::map<std::string, std::unique_ptr<Slot>> slots_;
   std::map<std::string, std::string> identities_;  // to names
+  // What plugins bring for others, by their names: from when they run until they are gone for good.
+  std::map<std::string, v1::Extension> extensions_;
   std::vector<std::string> names_;
   std::array<bool, kMaxPlugins> taken_{};
   std::vector<std::unique_ptr<PluginRun>> lost_;  // code that would not end

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Plugins: what they say on the bus, what they are told, and how they are shown.
 #include <spdlog/spdlog.h>
+#include <xxhash.h>
 
 #include <algorithm>
 #include <array>
@@ -53,6 +54,7 @@ void Plugins::Stranger(const std::string& identity, const v1::FromPlugin& messag
 void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
   slot.heard_ns = parts_.timers.Now();
   slot.busy_until_ns = slot.heard_ns + std::min<uint64_t>(message.busy_ms(), kMostBusyMs) * kMs;
+  slot.kept = slot.kept || message.kept();
   if (message.kept() && slot.away != nullptr) slot.away->absence.set_kept(true);
   if (slot.silent) {
     slot.silent = false;
@@ -82,7 +84,40 @@ void Plugins::Take(Slot& slot, v1::FromPlugin& message) {
     TakeAck(slot, message.ack());
     if (slot.away != nullptr && slot.state == State::running && slot.feed->caught_up()) OnCaughtUp(slot);
   }
+  if (message.resync()) Repeat(slot);
   if (message.bye()) OnBye(slot, message.error());
+}
+
+// ---- what one brings for the others
+
+// Known by a number that is another one for each run, under whichever daemon.
+void Plugins::Announce(const Slot& slot) {
+  const std::map<std::string, std::string> provides(slot.capabilities.provides().begin(),
+                                                    slot.capabilities.provides().end());
+  if (provides.empty()) return Withdraw(slot.spec.name);
+  std::string run = slot.token;
+  for (const auto& [what, value] : provides) run += '\0' + what + '\0' + value;
+  const uint64_t serial = std::max<uint64_t>(XXH3_64bits(run.data(), run.size()), 1);
+  v1::Extension& extension = extensions_[slot.spec.name];
+  if (extension.serial() == serial) return;
+  extension.set_plugin(slot.spec.name);
+  extension.set_serial(serial);
+  extension.mutable_provides()->clear();
+  extension.mutable_provides()->insert(provides.begin(), provides.end());
+  TellOthers(extension);
+}
+
+void Plugins::Withdraw(const std::string& name) {
+  if (extensions_.erase(name) == 0) return;
+  v1::Extension gone;
+  gone.set_plugin(name);
+  TellOthers(gone);
+}
+
+void Plugins::TellOthers(const v1::Extension& extension) {
+  for (const auto& [name, slot] : slots_) {
+    if (name != extension.plugin()) slot->feed->Tell(extension);
+  }
 }
 
 void Plugins::TakeAck(Slot& slot, uint64_t batch) {
@@ -164,7 +199,7 @@ void Plugins::ShowOne(const Slot& slot, v1::Plugin& out) const {
   out.set_refused(count(v1::REFUSED));
   out.set_failed(count(v1::FAILED));
   const uint64_t judged = out.installed() + out.software() + out.refused() + out.failed();
-  const uint64_t flows = parts_.table.size();
+  const uint64_t flows = slot.capabilities.no_flows() ? 0 : parts_.table.size();
   out.set_pending(slot.state == State::running && flows > judged ? flows - judged : 0);
   out.set_lag(slot.feed->lag());
   out.set_pid(slot.run != nullptr ? slot.run->pid() : 0);

@@ -35,7 +35,7 @@ void Plugins::Fail(Slot& slot, const std::string& why) {
 
 // Only code in a process of its own is started again by itself: what failed in this one may fail worse.
 void Plugins::RestartLater(Slot& slot) {
-  if (!slot.spec.process || stopping_) return;
+  if (!slot.spec.process || stopping_) return Withdraw(slot.spec.name);
   if (slot.running_since_ns != 0 && parts_.timers.Now() - slot.running_since_ns > kMinuteNs) slot.restarts = 0;
   if (slot.restarts >= times_.restarts) return Park(slot);
   const uint64_t delay_ms = std::min(times_.restart_ms << std::min(slot.restarts, 16U), kMostDelayMs);
@@ -55,6 +55,7 @@ void Plugins::RestartLater(Slot& slot) {
 // Until it is loaded or reloaded.
 void Plugins::Park(Slot& slot) {
   slot.state = State::parked;
+  Withdraw(slot.spec.name);
   slot.detail += "; parked after " + std::to_string(slot.restarts) + " restarts, until it is loaded or reloaded";
   parts_.counters.Add("plugins_parked");
   spdlog::error("plugin {}: {}", slot.spec.name, slot.detail);
@@ -115,6 +116,26 @@ void Plugins::Resync(Slot& slot, const std::string& why) {
     spdlog::warn("plugin {} {}: it is told everything anew", again->spec.name, why);
     again->resynced_ns = parts_.timers.Now();
     StartFeed(*again, true, again->rejoin_timer != Timers::Id{});
+  };
+  if (due <= now) return start();
+  slot.resync_timer = parts_.timers.After((due - now + kMs - 1) / kMs, start);
+}
+
+// The same at its own wish, as it will do otherwise what it was told. What is known of it stays, and it is fed as ever
+// until then.
+void Plugins::Repeat(Slot& slot) {
+  if (slot.state != State::running || !slot.feed->running()) return;
+  parts_.timers.Cancel(slot.resync_timer);
+  const uint64_t now = parts_.timers.Now();
+  const uint64_t due = slot.resynced_ns == 0 ? now : slot.resynced_ns + times_.resync_ms * kMs;
+  const auto start = [this, token = slot.token] {
+    Slot* again = ByToken(token);
+    if (again == nullptr || again->state != State::running) return;
+    parts_.counters.Add("plugin_repeats");
+    spdlog::info("plugin {} asks to be told everything anew", again->spec.name);
+    again->resynced_ns = parts_.timers.Now();
+    again->feed->Repeat(again->rejoin_timer != Timers::Id{});
+    OnFeedStarted(*again);
   };
   if (due <= now) return start();
   slot.resync_timer = parts_.timers.After((due - now + kMs - 1) / kMs, start);

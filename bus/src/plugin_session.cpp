@@ -47,12 +47,12 @@ class SignalsBlocked {
   sigset_t before_{};
 };
 
-// How long opening or closing a device may take before it is a failure.
+// How long opening or closing a device, or taking another plugin's programs, may take before it is a failure.
 constexpr uint32_t kDeviceMs = 5'000;
 
 bool TouchesDevices(const v1::ToPlugin& batch) {
   return batch.synced() || std::any_of(batch.changes().begin(), batch.changes().end(), [](const v1::Change& change) {
-           return change.has_port_put() || change.has_port_del();
+           return change.has_port_put() || change.has_port_del() || change.has_extension();
          });
 }
 
@@ -60,7 +60,7 @@ bool TouchesDevices(const v1::ToPlugin& batch) {
 bool SaysSomething(const v1::FromPlugin& message) {
   return message.ack() != 0 || message.verdicts_size() != 0 || message.stats_size() != 0 ||
          message.upcalls_size() != 0 || message.ports_size() != 0 || message.heartbeat() || message.bye() ||
-         message.has_hello() || message.kept();
+         message.has_hello() || message.kept() || message.resync();
 }
 
 }  // namespace

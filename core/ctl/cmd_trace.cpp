@@ -7,6 +7,7 @@
 #include "port_numbers.h"
 #include "trace.h"
 #include "trace_print.h"
+#include "trace_tunnel.h"
 
 namespace sluice::ctl {
 namespace {
@@ -16,8 +17,38 @@ struct TraceArguments {
   std::optional<std::string> pcap;
   std::vector<std::string> hex;
   std::string in_port;
+  std::vector<std::string> ct_states;
+  uint32_t ct_mark = 0;
   bool bytes = false;
 };
+
+// "est,rpl" or "+trk+est+rpl": names of bits. That the packet is tracked goes without saying.
+Result<uint32_t> ReadCtState(std::string_view text) {
+  constexpr uint32_t kTracked = 0x20;
+  uint32_t state = kTracked;
+  for (size_t at = 0; at < text.size();) {
+    const size_t end = std::min(text.find_first_of(",|+", at), text.size());
+    const std::string_view name = text.substr(at, end - at);
+    const auto known = std::ranges::find(kCtStateNames, name, &FlagName::name);
+    if (known != kCtStateNames.end()) state |= known->bit;
+    if (known == kCtStateNames.end() && !name.empty()) {
+      return Error{kUsage, "--ct-state: there is no state '" + std::string(name) +
+                               "'; there are new, est, rel, rpl and inv, with a comma between them"};
+    }
+    at = end + 1;
+  }
+  return state;
+}
+
+Result<TraceTracking> ReadTracking(const TraceArguments& arguments) {
+  TraceTracking tracking{{}, arguments.ct_mark};
+  for (const std::string& text : arguments.ct_states) {
+    const auto state = ReadCtState(text);
+    if (!state) return state.error();
+    tracking.states.push_back(*state);
+  }
+  return tracking;
+}
 
 // One after the other: a packet by itself, or those of a file, the first of which has been read.
 class Packets {
@@ -105,21 +136,37 @@ Result<void> Fill(Daemon& daemon, TraceTable& table) {
   return {};
 }
 
-int TraceAll(Daemon& daemon, const Global& global, const TraceArguments& arguments, uint32_t in_port,
+// The port, and those by which a packet may come in a second time.
+std::vector<uint32_t> InPorts(const v1::Status& status, uint32_t in_port) {
+  std::vector<uint32_t> ports{in_port};
+  for (const v1::Port& port : status.ports()) {
+    if (port.number() != in_port && TunnelOf(port)) ports.push_back(port.number());
+  }
+  return ports;
+}
+
+// Where packets come in and what they have with them.
+struct Start {
+  uint32_t in_port = 0;
+  Match beside;
+  TraceTracking tracking;
+};
+
+int TraceAll(Daemon& daemon, const Global& global, const TraceArguments& arguments, const Start& start,
              Packets& packets) {
   const v1::Status& status = daemon.status();
-  const auto port = UsablePort(status, in_port);
+  const auto port = UsablePort(status, start.in_port);
   if (!port) return Fail(port.error());
   const PortNumbers names(status.ports(), PortNumbers::Unknown::kNumbered);
-  TraceTable table(names, in_port);
+  TraceTable table(names, InPorts(status, start.in_port));
   if (auto filled = Fill(daemon, table); !filled) return Fail(filled.error());
-  const TracePlace place{**port, status.ports(), names, MissPolicy(**port, status.plugins())};
+  const TracePlace place{**port, status.ports(), names, MissPolicy(**port, status.plugins()), start.tracking};
   for (size_t number = 1;; ++number) {
     const auto packet = packets.Next();
     if (!packet) return Fail(packet.error());
     if (!*packet) return kExitOk;
     const TracedPacket traced{number, (*packet)->bytes, (*packet)->length};
-    const Trace trace = TracePacket(table, place, traced.frame);
+    const Trace trace = TracePacket(table, place, {(*packet)->bytes, start.beside});
     const bool printed = global.json
                              ? PrintJson(TraceJson(traced, place, trace))
                              : PrintBlock((number > 1 ? "\n" : "") + TraceText(traced, place, trace, arguments.bytes));
@@ -130,10 +177,13 @@ int TraceAll(Daemon& daemon, const Global& global, const TraceArguments& argumen
 int RunTrace(const Global& global, const TraceArguments& arguments) {
   auto packets = OpenPackets(arguments);
   if (!packets) return Fail(packets.error());
+  const auto tracking = ReadTracking(arguments);
+  if (!tracking) return Fail(tracking.error());
   auto daemon = Daemon::Open(global);
   if (!daemon) return Fail(daemon.error());
   const PortNumbers names(daemon->status().ports(), PortNumbers::Unknown::kRefused);
   std::optional<uint32_t> said;
+  Start start{0, {}, *tracking};
   if (arguments.fields) {
     auto read = ReadFields(*arguments.fields, names);
     if (!read && read.error().reason == "unknown_port") return Fail(read.error(), *arguments.fields);
@@ -142,11 +192,13 @@ int RunTrace(const Global& global, const TraceArguments& arguments) {
       return kExitUsage;
     }
     said = read->in_port;
+    start.beside = read->beside;
     packets = Packets(std::move(read->frame));
   }
   const auto in_port = InPort(arguments, said, names);
   if (!in_port) return Fail(in_port.error());
-  return TraceAll(*daemon, global, arguments, *in_port, *packets);
+  start.in_port = *in_port;
+  return TraceAll(*daemon, global, arguments, start, *packets);
 }
 
 }  // namespace
@@ -166,6 +218,14 @@ void AddTraceCommand(const Cli& cli) {
       ->add_option("--hex", arguments->hex,
                    "The frame from the Ethernet destination on, in hexadecimal; blanks and colons are read over")
       ->expected(1, CLI::detail::expected_max_vector_size);
+  trace
+      ->add_option("--ct-state", arguments->ct_states,
+                   "What ct(...) finds: new, est, est,rpl, rel, inv, ... Repeat it for one ct after the other; the "
+                   "last holds on. Without it as if there were no connection")
+      ->type_name("STATE")
+      ->allow_extra_args(false);
+  trace->add_option("--ct-mark", arguments->ct_mark, "The mark of the connection that ct(...) finds")
+      ->type_name("NUMBER");
   trace->add_flag("--bytes", arguments->bytes, "Print whole frames, also after each action that changes the packet");
   trace->callback(
       [cli, arguments] { cli.run = [&global = cli.global, arguments] { return RunTrace(global, *arguments); }; });

@@ -46,12 +46,18 @@ bool AnyOf(const Match& match, Field first, Field last) {
   return false;
 }
 
-// Fields that stand in no frame, at 0 in every packet that comes in.
-bool InNoFrame(Field field) { return field < Field::in_port || field >= Field::nd_target; }
+// Fields that come from the passes before.
+bool FromPasses(Field field) {
+  return field == Field::recirc_id || (field >= Field::tun_id && field <= Field::tun_flags) ||
+         (field >= Field::ct_state && field <= Field::ct_mark);
+}
 
-// A tag's parts and TCP's flags can be said one by one, the others are 0. A part of a part cannot.
+// Fields that stand in no frame and come from nowhere else, at 0 in every packet.
+bool InNoPacket(Field field) { return !FromPasses(field) && (field < Field::in_port || field >= Field::nd_target); }
+
+// A tag's parts and flags can be said one by one, the others are 0. A part of a part cannot.
 bool WholeParts(const Match& match, Field field) {
-  if (field == Field::tcp_flags) return true;
+  if (field == Field::tcp_flags || field == Field::tun_flags || field == Field::ct_state) return true;
   if (field != Field::vlan_tci && field != Field::cvlan_tci) return false;
   return std::ranges::all_of(std::array{0xe000U, 0x0fffU}, [&](uint64_t part) {
     const uint64_t said = match.MaskOf(field) & part;
@@ -62,10 +68,10 @@ bool WholeParts(const Match& match, Field field) {
 Result<void> CheckOne(const Match& match, Field field, std::string_view text) {
   const std::string name = FieldName(field);
   const auto value = match.Value(field);
-  if (InNoFrame(field) && std::ranges::any_of(value, [](uint8_t byte) { return byte != 0; })) {
+  if (InNoPacket(field) && std::ranges::any_of(value, [](uint8_t byte) { return byte != 0; })) {
     return BadPacket(text, name, name + " is nothing that a packet has which comes in by a port");
   }
-  if (match.IsExact(field) || WholeParts(match, field) || InNoFrame(field)) return {};
+  if (match.IsExact(field) || WholeParts(match, field) || InNoPacket(field)) return {};
   return BadPacket(text, name, name + " has a mask: of a packet it is one value");
 }
 
@@ -110,10 +116,26 @@ void Complete(Match& match) {
   if (match.ValueOf(inner) == ETH_P_IPV6) Default(match, Field::ipv6_proto, later ? uint64_t{IPPROTO_FRAGMENT} : proto);
 }
 
-// That the frame says what was asked for: there are values that no packet has.
-Result<void> CheckFrame(const Match& wanted, const std::vector<uint8_t>& frame, std::string_view text) {
-  const auto in_port = static_cast<uint32_t>(wanted.ValueOf(Field::in_port));
-  const soft::Parsed parsed = soft::Parse(frame, in_port);
+// What passes before have left, as the next lookup sees it. A packet that has any other bit of ct_state is tracked.
+Match Beside(const Match& wanted) {
+  constexpr uint64_t kTracked = 0x20;
+  Match beside;
+  for (uint64_t left = wanted.FieldBits(); left != 0; left &= left - 1) {
+    const auto field = static_cast<Field>(std::countr_zero(left));
+    if (!FromPasses(field) || std::ranges::all_of(wanted.Value(field), [](uint8_t byte) { return byte == 0; }))
+      continue;
+    const std::vector<uint8_t> exact(Info(field).size, 0xff);
+    beside.Set(field, wanted.Value(field), exact);
+  }
+  if (beside.Has(Field::ct_state)) beside.SetExact(Field::ct_state, beside.ValueOf(Field::ct_state) | kTracked);
+  return beside;
+}
+
+// That the packet says what was asked for: there are values that none has.
+Result<void> CheckFrame(const Match& wanted, const FieldsPacket& packet, std::string_view text) {
+  Match beside = packet.beside;
+  beside.SetExact(Field::in_port, wanted.ValueOf(Field::in_port));
+  const soft::Parsed parsed = soft::Parse(packet.frame, beside);
   for (uint64_t left = wanted.FieldBits(); left != 0; left &= left - 1) {
     const auto field = static_cast<Field>(std::countr_zero(left));
     const FieldInfo& info = Info(field);
@@ -141,7 +163,8 @@ Result<FieldsPacket> ReadFields(std::string_view text, const PortNames& ports) {
   if (const auto valid = whole.Validate(); !valid) return BadPacket(text, valid.error().detail, valid.error().detail);
   FieldsPacket packet;
   packet.frame = BuildFrame(whole);
-  if (auto fine = CheckFrame(*wanted, packet.frame, text); !fine) return fine.error();
+  packet.beside = Beside(*wanted);
+  if (auto fine = CheckFrame(*wanted, packet, text); !fine) return fine.error();
   if (wanted->Has(Field::in_port)) packet.in_port = static_cast<uint32_t>(wanted->ValueOf(Field::in_port));
   return packet;
 }

@@ -14,6 +14,7 @@ namespace sluice::ctl {
 
 struct FieldsPacket {
   std::optional<uint32_t> in_port;
+  Match beside;                // what passes before have left: recirc_id, tun_*, ct_*
   std::vector<uint8_t> frame;  // from the Ethernet destination on, without FCS; padded to 60 bytes
 };
 
@@ -22,7 +23,7 @@ struct FieldsPacket {
 // 0x88b5 (IEEE 802's for experiments) or IP protocol 253 (RFC 3692's). Lengths and checksums are right.
 //
 // Errors have line and column: those of ParseMatch, and "bad_packet", naming the field, where fields contradict each
-// other, where one has a mask (of tags and TCP flags parts may be left out), and where no packet that comes in has it.
+// other, where one has a mask (of tags and flags parts may be left out), and where no packet has it.
 Result<FieldsPacket> ReadFields(std::string_view text, const PortNames& ports);
 
 }  // namespace sluice::ctl

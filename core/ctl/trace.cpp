@@ -77,40 +77,56 @@ const v1::Flow* Choose(const std::vector<const v1::Flow*>& matching, const Trace
   return chosen;
 }
 
-// One pass: a lookup, and the actions of the flow found.
-void RunPass(const TraceTable& table, const TracePlace& place, std::span<const uint8_t> frame, Trace& trace) {
-  const soft::Parsed packet = soft::Parse(frame, place.port.number());
+// No flow has the recirc_id that it is looked up for, whatever else it may be.
+std::string WhyMissed(const TraceTable& table, const PassPacket& packet) {
+  const auto recirc_id = static_cast<uint32_t>(packet.beside.ValueOf(Field::recirc_id));
+  if (recirc_id == 0 || table.HasRecircId(recirc_id)) return "no flow takes it";
+  Match wanted;
+  wanted.SetExact(Field::recirc_id, recirc_id);
+  return "no flow has " + FormatMatch(wanted);
+}
+
+// One pass: a lookup, and the actions of the flow found. Returns the packet for the next; nullopt: there is none.
+std::optional<PassPacket> RunPass(const TraceTable& table, const TracePlace& place, PassPacket in, Trace& trace) {
+  const soft::Parsed packet = soft::Parse(in.frame, in.beside);
   TracePass& pass = trace.passes.emplace_back();
   pass.packet = FormatMatch(soft::ToMatch(packet), place.names);
+  pass.frame = in.frame;
   if (packet.malformed != soft::Malformed::kNo) {
     trace.malformed = packet.malformed;
     trace.end = TraceEnd::kMalformed;
     trace.why = std::string("its ") + HeaderName(packet.malformed) +
                 " header is cut short or contradicts itself, and a malformed packet matches no flow; " +
                 Fate(place, "malformed");
-    return;
+    return std::nullopt;
   }
   const v1::Flow* flow = Choose(table.Matching(packet), place, pass);
   if (flow == nullptr) {
     trace.end = TraceEnd::kMiss;
-    trace.why = "no flow takes it; " + Fate(place, "miss");
-    return;
+    trace.why = WhyMissed(table, in) + "; " + Fate(place, "miss");
+    return std::nullopt;
   }
   pass.mask = MaskText(*ParseMatchPart(flow->match(), place.names));  // the table has read it before
   const auto actions = ParseActions(flow->actions().empty() ? "drop" : flow->actions(), place.names);
-  if (actions) {
-    TraceActions(*actions, place, frame, packet, trace);
-  } else {
-    trace.end = TraceEnd::kUntraceable;
-    trace.why = "the trace ends here: the flow's actions are not understood: " + actions.error().detail;
-  }
+  if (actions) return TraceActions(*actions, place, in, packet, trace);
+  trace.end = TraceEnd::kUntraceable;
+  trace.why = "the trace ends here: the flow's actions are not understood: " + actions.error().detail;
+  return std::nullopt;
 }
 
 }  // namespace
 
-Trace TracePacket(const TraceTable& table, const TracePlace& place, std::span<const uint8_t> frame) {
+Trace TracePacket(const TraceTable& table, const TracePlace& place, PassPacket packet) {
   Trace trace;
-  RunPass(table, place, frame, trace);
+  trace.tracking = place.tracking;
+  if (!packet.beside.Has(Field::in_port)) packet.beside.SetExact(Field::in_port, place.port.number());
+  std::optional<PassPacket> next = std::move(packet);
+  while (next && trace.passes.size() <= kMostPasses) next = RunPass(table, place, *std::move(next), trace);
+  if (next) {
+    trace.end = TraceEnd::kTooDeep;
+    trace.why = "it would begin more than " + std::to_string(kMostPasses) +
+                " passes after its first: it is dropped, counted as depth_exceeded";
+  }
   return trace;
 }
 

@@ -16,16 +16,31 @@
 
 namespace sluice::ctl {
 
+// What ct(...) finds: no connection is looked up here.
+struct TraceTracking {
+  // Bits of ct_state, for one ct after the other; the last holds on. None: there is no connection.
+  std::vector<uint32_t> states;
+  uint32_t mark = 0;  // of the connection
+};
+
 // The port that packets come in by, and what there is beside it.
 struct TracePlace {
   const v1::Port& port;
   const google::protobuf::RepeatedPtrField<v1::Port>& ports;  // all there are
   const PortNames& names;
   std::string miss;  // what becomes of packets without a flow: "pass", "drop", "upcall"; empty: nobody says
+  TraceTracking tracking = {};
+};
+
+// A packet as a lookup gets it.
+struct PassPacket {
+  std::vector<uint8_t> frame;
+  Match beside;  // in_port and what passes before have left: recirc_id, tun_*, ct_*; each exact
 };
 
 struct TraceOutput {
   uint32_t port = 0;
+  std::string tunnel;  // the tunnel port that it was sent to, where that has sent it on to `port`; empty: none
   std::vector<uint8_t> frame;
   std::string warning;  // why it may not leave all the same; empty: none
 };
@@ -52,11 +67,19 @@ enum class TraceEnd : uint8_t {
   kDone,         // the actions are done, and it was sent
   kDropped,      // they are done, and it was not
   kUntraceable,  // comes to an action that is not executed here
+  kTunnel,       // dropped by tnl_pop or for the MTU
+  kTooDeep,      // would have begun more passes than a packet may
 };
+
+// Passes that a packet may begin after its first, and ways from one program to another: SLUICE_PASS_DEPTH and
+// SLUICE_PASS_HOPS of bpf/pass.h.
+inline constexpr size_t kMostPasses = 8;
+inline constexpr size_t kMostHops = 32;
 
 // From one lookup to the end of its flow's actions.
 struct TracePass {
   std::string packet;            // what a flow is looked up for: odp text
+  std::vector<uint8_t> frame;    // as the lookup sees it
   std::optional<v1::Flow> flow;  // the one found
   std::string mask;              // its fields, each with its mask where that is not whole
   v1::Offload offload;           // where that is
@@ -67,12 +90,15 @@ struct TracePass {
 
 struct Trace {
   std::vector<TracePass> passes;
-  soft::Malformed malformed = soft::Malformed::kNo;
+  soft::Malformed malformed = soft::Malformed::kNo;  // in the last pass
   TraceEnd end = TraceEnd::kDone;
-  std::string why;  // a sentence
+  std::string why;         // a sentence
+  TraceTracking tracking;  // what is left of it
+  size_t hops = 0;         // ways from one program to another
 };
 
-Trace TracePacket(const TraceTable& table, const TracePlace& place, std::span<const uint8_t> frame);
+// From the packet's first pass on, or from a later one where `packet.beside` has its fields.
+Trace TracePacket(const TraceTable& table, const TracePlace& place, PassPacket packet);
 
 // What `plugin` says of the flow; nullptr: nothing.
 const v1::Offload* OffloadIn(const v1::Flow& flow, const std::string& plugin);

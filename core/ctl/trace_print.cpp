@@ -66,12 +66,12 @@ class Text {
     if (bytes_) Line(2, Hex(packet.frame));
   }
 
-  void Pass(const TracePass& pass, size_t number, size_t frame_size) {
+  void Pass(const TracePass& pass, size_t number) {
     Line(2, "pass " + std::to_string(number) + ": " + pass.packet);
     if (pass.flow) Found(pass);
     Flows(pass, pass.equals);
     Flows(pass, pass.absent);
-    size_t size = frame_size;
+    size_t size = pass.frame.size();
     for (size_t i = 0; i < pass.steps.size(); ++i) size = Step(pass.steps[i], i + 1, size);
   }
 
@@ -114,8 +114,8 @@ class Text {
     const bool changed = !step.now.empty() || !step.before.empty() || step.frame.size() != size;
     if (bytes_ && changed) Line(7, "now " + std::to_string(step.frame.size()) + " bytes: " + Hex(step.frame));
     for (const TraceOutput& output : step.outputs) {
-      Line(7, "out by " + PortText(place_, output.port) + ", " + std::to_string(output.frame.size()) +
-                  " bytes: " + HexUpTo(output.frame, bytes_));
+      Line(7, "out by " + PortText(place_, output.port) + (output.tunnel.empty() ? "" : " through " + output.tunnel) +
+                  ", " + std::to_string(output.frame.size()) + " bytes: " + HexUpTo(output.frame, bytes_));
       if (!output.warning.empty()) Line(7, "warning: " + output.warning);
     }
     if (step.upcall) {
@@ -142,12 +142,17 @@ const char* EndName(TraceEnd end) {
       return "dropped";
     case TraceEnd::kUntraceable:
       return "untraceable";
+    case TraceEnd::kTunnel:
+      return "tunnel";
+    case TraceEnd::kTooDeep:
+      return "too_deep";
   }
   return "";
 }
 
 Json OutputJson(const TracePlace& place, const TraceOutput& output) {
   Json json = {{"port", PortText(place, output.port)}, {"length", output.frame.size()}, {"frame", Hex(output.frame)}};
+  if (!output.tunnel.empty()) json["tunnel"] = output.tunnel;
   if (!output.warning.empty()) json["warning"] = output.warning;
   return json;
 }
@@ -171,7 +176,7 @@ Json FlowsJson(const std::vector<v1::Flow>& flows) {
 }
 
 Json PassJson(const TracePlace& place, const TracePass& pass) {
-  Json json = {{"match", pass.packet}, {"mask", pass.mask}};
+  Json json = {{"match", pass.packet}, {"frame", Hex(pass.frame)}, {"mask", pass.mask}};
   json["flow"] = pass.flow ? FlowJson(*pass.flow) : Json(nullptr);
   json["equals"] = FlowsJson(pass.equals);
   json["absent"] = FlowsJson(pass.absent);
@@ -185,7 +190,7 @@ Json PassJson(const TracePlace& place, const TracePass& pass) {
 std::string TraceText(const TracedPacket& packet, const TracePlace& place, const Trace& trace, bool bytes) {
   Text text(place, bytes);
   text.Packet(packet);
-  for (size_t i = 0; i < trace.passes.size(); ++i) text.Pass(trace.passes[i], i + 1, packet.frame.size());
+  for (size_t i = 0; i < trace.passes.size(); ++i) text.Pass(trace.passes[i], i + 1);
   text.End(trace);
   return text.Take();
 }

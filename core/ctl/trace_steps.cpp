@@ -3,11 +3,13 @@
 
 #include <algorithm>
 #include <bit>
-#include <charconv>
 #include <utility>
 
 #include "sluice/flow_text.h"
 #include "soft/execute.h"
+#include "trace_ct.h"
+#include "trace_sink.h"
+#include "trace_tunnel.h"
 
 namespace sluice::ctl {
 namespace {
@@ -34,65 +36,6 @@ Actions UpTo(std::span<const At> path) {
   }
   return actions;
 }
-
-// Passes over what earlier steps have sent, and notes the rest.
-class StepSink : public soft::Sink {
- public:
-  StepSink(const TracePlace& place, size_t sent_before, TraceStep& step)
-      : place_(place), sent_before_(sent_before), step_(step) {}
-
-  void Output(uint32_t port, std::span<const uint8_t> frame) override {
-    if (++sent_ > sent_before_) Leave(port, frame);
-  }
-  void Flood(std::span<const uint8_t> frame) override {
-    if (++sent_ <= sent_before_) return;
-    for (const v1::Port& port : place_.ports) {
-      const bool other = port.number() != place_.port.number();
-      if (other && port.plugin() == place_.port.plugin() && port.state() == "up") Leave(port.number(), frame);
-    }
-  }
-  void ToController(const sluice::ToController& action, std::span<const uint8_t> frame, size_t length) override {
-    if (++sent_ <= sent_before_) return;
-    const size_t most = action.max_len == 0 ? frame.size() : std::min<size_t>(action.max_len, frame.size());
-    step_.upcall = {{frame.begin(), frame.begin() + static_cast<ptrdiff_t>(most)}, length};
-  }
-  void Expired() override { ++expired_; }
-
-  [[nodiscard]] size_t sent() const { return sent_; }
-  [[nodiscard]] size_t expired() const { return expired_; }
-
- private:
-  void Leave(uint32_t number, std::span<const uint8_t> frame) {
-    TraceOutput& output = step_.outputs.emplace_back();
-    output.port = number;
-    output.frame.assign(frame.begin(), frame.end());
-    const auto port = std::ranges::find(place_.ports, number, &v1::Port::number);
-    if (port == place_.ports.end()) {
-      output.warning = "there is no such port";
-    } else if (port->state() != "up") {
-      output.warning = "the port is " + port->state();
-    } else {
-      WarnOfMtu(*port, output);
-    }
-  }
-
-  // What the kernel lets through: the MTU is without Ethernet header and one tag.
-  static void WarnOfMtu(const v1::Port& port, TraceOutput& output) {
-    constexpr size_t kHeaderAndTag = 18;
-    const auto told = port.info().find("mtu");
-    size_t mtu = 0;
-    if (told == port.info().end()) return;
-    const char* end = told->second.data() + told->second.size();
-    if (std::from_chars(told->second.data(), end, mtu).ptr != end || output.frame.size() <= mtu + kHeaderAndTag) return;
-    output.warning = "longer than its MTU of " + told->second + " allows: the kernel drops it";
-  }
-
-  const TracePlace& place_;
-  const size_t sent_before_;
-  TraceStep& step_;
-  size_t sent_ = 0;
-  size_t expired_ = 0;
-};
 
 bool SameValue(const soft::Parsed& one, const soft::Parsed& other, Field field) {
   const FieldInfo& info = Info(field);
@@ -131,36 +74,41 @@ std::string WhyUnchanged(const Action& action, const soft::Parsed& packet) {
   return "nothing changes";
 }
 
-std::string Untraceable(const Action& action, const PortNames& names) {
-  const std::string text = FormatActions({action}, names);
-  if (std::holds_alternative<Recirc>(action)) {
-    return "the trace ends before " + text + ": it begins another pass, and passes after the first are not traced";
-  }
-  const auto unsupported = soft::Check({action});
-  return "the trace ends before " + text + ": " + unsupported.error().detail;
+// What the library does not do on a frame: done here.
+bool IsBetweenPasses(const Action& action) {
+  if (std::holds_alternative<SetField>(action)) return ActionName(action) == "set(tunnel)";
+  return std::holds_alternative<Recirc>(action) || std::holds_alternative<Ct>(action) ||
+         std::holds_alternative<CtClear>(action) || std::holds_alternative<TnlPop>(action) ||
+         std::holds_alternative<TnlPush>(action);
 }
 
 class Walk {
  public:
-  Walk(const TracePlace& place, std::span<const uint8_t> frame, const soft::Parsed& packet, Trace& trace)
-      : place_(place), original_(frame), packet_(packet), steps_(trace.passes.back().steps), trace_(trace) {}
+  Walk(const TracePlace& place, const PassPacket& in, const soft::Parsed& packet, Trace& trace)
+      : place_(place), in_(in), packet_(packet), beside_(in.beside), steps_(trace.passes.back().steps), trace_(trace) {}
 
-  void Run(const Actions& actions) {
+  std::optional<PassPacket> Run(const Actions& actions) {
     soft::Parsed before = packet_;
     Path path = {{&actions, 0}};
     while (path.back().index < path.back().list->size()) {
       const Action& action = (*path.back().list)[path.back().index];
       if (std::holds_alternative<Drop>(action)) break;
       const auto* dec = std::get_if<DecTtl>(&action);
-      if (dec == nullptr && !soft::Check({action}))
-        return End(TraceEnd::kUntraceable, Untraceable(action, place_.names));
+      const bool between = IsBetweenPasses(action);
+      if (const auto can = soft::Check({action}); dec == nullptr && !between && !can) {
+        const std::string text = FormatActions({action}, place_.names);
+        End(TraceEnd::kUntraceable, "the trace ends before " + text + ": " + can.error().detail);
+        return std::nullopt;
+      }
       if (Step(action, path, before)) {
         path.push_back({&dec->expired, 0});
       } else {
         ++path.back().index;
       }
+      if (ended_) return std::move(next_);
     }
     EndOfList(actions, path.size() > 1);
+    return std::nullopt;
   }
 
  private:
@@ -169,20 +117,22 @@ class Walk {
     TraceStep& step = steps_.emplace_back();
     StepSink sink(place_, sent_, step);
     soft::Frame frame;
-    frame.Assign(original_);
+    frame.Assign(in_.frame);
     soft::Execute(UpTo(path), frame, packet_.headers, sink);
     sent_ = sink.sent();
     step.expired = sink.expired() == path.size();
     const auto* dec = std::get_if<DecTtl>(&action);
     step.action = FormatActions({action}, place_.names);
     step.frame.assign(frame.bytes().begin(), frame.bytes().end());
-    const soft::Parsed after = soft::Parse(step.frame, place_.port.number());
+    Between(action, step);
+    IntoTunnels(step);
+    const soft::Parsed after = soft::Parse(step.frame, next_ ? next_->beside : beside_);
     Compare(before, after, place_.names, step);
     if (step.expired) {
       step.note = "the TTL is 1 or 0: it expires, and " +
                   (dec->expired.empty() ? std::string("the packet is dropped")
                                         : FormatActions(dec->expired, place_.names) + " is done instead of the rest");
-    } else if (IsEdit(action) && step.now.empty() && step.before.empty()) {
+    } else if (IsEdit(action) && !IsBetweenPasses(action) && step.now.empty() && step.before.empty()) {
       step.note = WhyUnchanged(action, packet_);
     } else if (const auto* trunc = std::get_if<Trunc>(&action)) {
       step.note = "the next copy is of " + std::to_string(trunc->max_len) + " bytes at most";
@@ -193,7 +143,102 @@ class Walk {
     return step.expired;
   }
 
+  // What the library has passed over.
+  void Between(const Action& action, TraceStep& step) {
+    const bool leaves = IsBetweenPasses(action) && !std::holds_alternative<SetField>(action);
+    // What does ct has parsed the packet, and looks it up itself where recirc follows.
+    const bool here = std::holds_alternative<Recirc>(action) && tracked_last_;
+    if (leaves && !here && !Hop()) return;
+    const bool tracks = std::holds_alternative<Ct>(action) || std::holds_alternative<CtClear>(action);
+    tracked_last_ = tracks && soft::Parse(step.frame, uint32_t{0}).malformed == soft::Malformed::kNo;
+    if (const auto* set = std::get_if<SetField>(&action); set != nullptr && IsBetweenPasses(action)) {
+      for (const FieldInfo& info : kFields) {
+        if (set->fields.Has(info.id)) tunnel_.Set(info.id, set->fields.Value(info.id), set->fields.Mask(info.id));
+      }
+    } else if (const auto* ct = std::get_if<Ct>(&action)) {
+      Track(*ct, step);
+    } else if (std::holds_alternative<CtClear>(action)) {
+      for (const Field field : {Field::ct_state, Field::ct_zone, Field::ct_mark}) beside_.Clear(field);
+    } else if (const auto* recirc = std::get_if<Recirc>(&action)) {
+      ended_ = true;
+      next_ = PassPacket{step.frame, beside_};
+      next_->beside.SetExact(Field::recirc_id, recirc->id);
+    } else if (const auto* pop = std::get_if<TnlPop>(&action)) {
+      auto popped = Pop(place_, pop->port, step.frame);
+      if (!popped) return EndInTunnel(popped.error());
+      ended_ = true;
+      step.frame = popped->frame;
+      next_ = *std::move(popped);
+    } else if (const auto* push = std::get_if<TnlPush>(&action)) {
+      auto pushed = Push(place_, *push, step.frame);
+      if (!pushed) return EndInTunnel(pushed.error());
+      step.frame = pushed->frame;
+      WarnOf(place_, *pushed);
+      step.outputs.push_back(*std::move(pushed));
+      ++sent_;
+      End(TraceEnd::kDone, "the actions are done: " + WhereTo());
+    }
+  }
+
+  // To another program. False: it is one too many.
+  bool Hop() {
+    if (++trace_.hops <= kMostHops) return true;
+    End(TraceEnd::kTooDeep, "it would go from one program to another more than " + std::to_string(kMostHops) +
+                                " times: it is dropped, counted as depth_exceeded");
+    return false;
+  }
+
+  // No connection is known here: what was asked for is what it finds, of packets that could belong to one.
+  void Track(const Ct& ct, TraceStep& step) {
+    const FirstOfItsKind alone = WithoutConnection(step.frame);
+    const std::optional<uint32_t> asked = NextState();
+    const bool finds = asked && !alone.fixed;
+    const uint32_t state = finds ? kCtTracked | *asked : alone.state;
+    uint32_t mark = finds && (state & kCtInvalid) == 0 ? trace_.tracking.mark : 0;
+    if ((ct.commit || ct.force) && ct.mark && (state & (kCtNew | kCtEst)) != 0) {
+      mark = (mark & ~ct.mark->second) | (ct.mark->first & ct.mark->second);
+    }
+    if (!finds && alone.why != nullptr) step.note = alone.why;
+    beside_.SetExact(Field::ct_state, state);
+    beside_.SetExact(Field::ct_zone, ct.zone);
+    beside_.SetExact(Field::ct_mark, mark);
+  }
+
+  std::optional<uint32_t> NextState() {
+    auto& states = trace_.tracking.states;
+    if (states.empty()) return std::nullopt;
+    const uint32_t state = states.front();
+    if (states.size() > 1) states.erase(states.begin());
+    return state;
+  }
+
+  // Outputs to tunnel ports leave by the ports under those.
+  void IntoTunnels(TraceStep& step) {
+    for (TraceOutput& output : step.outputs) {
+      const auto port = std::ranges::find(place_.ports, output.port, &v1::Port::number);
+      if (!output.tunnel.empty() || port == place_.ports.end() || !TunnelOf(*port)) continue;
+      if (tunnel_.FieldBits() == 0) {
+        output.warning = "it is a tunnel port, and no set(tunnel(...)) says where to";
+        continue;
+      }
+      if (auto sent = Encapsulate(place_, *port, tunnel_, output); !sent) {
+        step.outputs.clear();  // it is the only one: no plugin sends on what goes into a tunnel
+        return EndInTunnel(sent.error());
+      }
+      WarnOf(place_, output);
+      step.note = "chosen for each packet and 0 here: Ethernet addresses (the kernel's routes), source port (a hash)";
+    }
+  }
+
+  void EndInTunnel(const Error& error) {
+    const bool dropped = error.reason.starts_with("tnl_");
+    End(dropped ? TraceEnd::kTunnel : TraceEnd::kUntraceable,
+        dropped ? error.detail + ": it is dropped, counted as " + error.reason
+                : "the trace ends here: " + error.detail);
+  }
+
   void End(TraceEnd end, std::string why) {
+    ended_ = true;
     trace_.end = end;
     trace_.why = std::move(why);
   }
@@ -221,18 +266,23 @@ class Walk {
   }
 
   const TracePlace& place_;
-  std::span<const uint8_t> original_;
+  const PassPacket& in_;
   const soft::Parsed& packet_;
+  Match beside_;  // what the next pass would see beside the frame
+  Match tunnel_;  // of the last set(tunnel(...))
+  std::optional<PassPacket> next_;
   std::vector<TraceStep>& steps_;
   Trace& trace_;
   size_t sent_ = 0;  // outputs, floods and upcalls so far
+  bool tracked_last_ = false;
+  bool ended_ = false;
 };
 
 }  // namespace
 
-void TraceActions(const Actions& actions, const TracePlace& place, std::span<const uint8_t> frame,
-                  const soft::Parsed& packet, Trace& trace) {
-  Walk(place, frame, packet, trace).Run(actions);
+std::optional<PassPacket> TraceActions(const Actions& actions, const TracePlace& place, const PassPacket& in,
+                                       const soft::Parsed& packet, Trace& trace) {
+  return Walk(place, in, packet, trace).Run(actions);
 }
 
 }  // namespace sluice::ctl

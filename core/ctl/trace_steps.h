@@ -2,15 +2,15 @@
 // The actions of a flow on one frame, one after the other.
 #pragma once
 
-#include <span>
+#include <optional>
 
 #include "trace.h"
 
 namespace sluice::ctl {
 
-// Executes `actions` on `frame`, which Parse has read as `packet`, into trace.passes.back().steps, and says in `trace`
-// how it ended.
-void TraceActions(const Actions& actions, const TracePlace& place, std::span<const uint8_t> frame,
-                  const soft::Parsed& packet, Trace& trace);
+// Executes `actions` on the packet, which Parse has read as `packet`, into trace.passes.back().steps. Returns it for
+// the pass that follows; nullopt: none does, and `trace` says how it ended.
+std::optional<PassPacket> TraceActions(const Actions& actions, const TracePlace& place, const PassPacket& in,
+                                       const soft::Parsed& packet, Trace& trace);
 
 }  // namespace sluice::ctl

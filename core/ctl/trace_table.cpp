@@ -10,23 +10,34 @@ std::string_view AsText(const FlowKeyBytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-bool TakesPort(const Match& match, uint32_t in_port) {
-  return (in_port & match.MaskOf(Field::in_port)) == match.ValueOf(Field::in_port);
+bool TakesOneOf(const Match& match, const std::vector<uint32_t>& in_ports) {
+  return std::ranges::any_of(in_ports, [&](uint32_t in_port) {
+    return (in_port & match.MaskOf(Field::in_port)) == match.ValueOf(Field::in_port);
+  });
 }
 
 }  // namespace
 
+std::optional<Match> TraceTable::MatchOf(const v1::Flow& flow) const {
+  auto match = ParseMatchPart(flow.match(), names_);
+  if (!match) return std::nullopt;
+  if (!match->Has(Field::recirc_id)) match->SetExact(Field::recirc_id, 0);
+  return *std::move(match);
+}
+
 void TraceTable::Put(const v1::Flow& flow) {
   Remove(flow.ufid());
-  const auto match = ParseMatchPart(flow.match(), names_);
+  const auto match = MatchOf(flow);
   const auto ufid = Ufid::Parse(flow.ufid());
   if (!match || !ufid) {
     ++unreadable_;
     return;
   }
-  if (!TakesPort(*match, in_port_)) return;
+  if (!TakesOneOf(*match, in_ports_)) return;
   Place& place = flows_[*ufid];
-  place = {flow, MaskPlace(match->MaskBytes()), std::hash<std::string_view>{}(AsText(match->KeyBytes()))};
+  place = {flow, MaskPlace(match->MaskBytes()), std::hash<std::string_view>{}(AsText(match->KeyBytes())),
+           static_cast<uint32_t>(match->ValueOf(Field::recirc_id))};
+  ++recirc_ids_[place.recirc_id];
   masks_[place.mask].flows.emplace(place.hash, &place.flow);
 }
 
@@ -46,6 +57,8 @@ void TraceTable::Remove(std::string_view ufid) {
   auto& same_mask = masks_[known->second.mask].flows;
   const auto [first, last] = same_mask.equal_range(known->second.hash);
   same_mask.erase(std::find_if(first, last, [&](const auto& one) { return one.second == &known->second.flow; }));
+  const auto same_id = recirc_ids_.find(known->second.recirc_id);
+  if (--same_id->second == 0) recirc_ids_.erase(same_id);
   flows_.erase(known);
 }
 
@@ -56,7 +69,7 @@ std::vector<const v1::Flow*> TraceTable::Matching(const soft::Parsed& packet) co
     for (size_t i = 0; i < key.size(); ++i) key[i] = packet.key[i] & masked.mask[i];
     const auto [first, last] = masked.flows.equal_range(std::hash<std::string_view>{}(AsText(key)));
     for (auto one = first; one != last; ++one) {
-      const auto match = ParseMatchPart(one->second->match(), names_);  // the hash alone may be another's
+      const auto match = MatchOf(*one->second);  // the hash alone may be another's
       if (match && soft::Matches(*match, packet)) matching.push_back(one->second);
     }
   }

@@ -51,7 +51,7 @@ _sluicectl() {
         "port list"*) choices="--details --counters" ;;
         plugin) choices="load unload reload list" ;;
         "plugin load"*)
-          choices="xdp rte_flow --isolation --orphan --option"
+          choices="xdp rte_flow recirc --isolation --orphan --option"
           [[ $current != */* && $current != .* ]] || choices=$(compgen -f -- "$current")
           ;;
         "plugin unload"*) choices="$(_sluicectl_plugins) --keep" ;;
@@ -68,7 +68,7 @@ _sluicectl() {
           ;;
         packet) choices="out" ;;
         "packet out"*) choices="--in-port --hex --actions" ;;
-        trace*) choices="--pcap --in-port --hex --bytes" ;;
+        trace*) choices="--pcap --in-port --hex --bytes --ct-state --ct-mark" ;;
       esac
       choices+=" --help --json"
       ;;

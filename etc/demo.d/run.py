@@ -17,7 +17,7 @@ from lab import HERE, Lab, LabError, run, take_down
 PREFIX = "sluice-demo"
 RUN_DIR = "/run/sluice-demo"
 STATE = os.path.join(RUN_DIR, "demo.json")
-SCENARIOS = ("xdp", "rte_flow")  # a module each, show_*.py: STEPS and show()
+SCENARIOS = ("xdp", "rte_flow", "overlay")  # a module each, show_*.py: STEPS and show()
 
 
 def keep(lab):

@@ -22,7 +22,8 @@ class Demo:
     def __init__(self, lab, console, datapath="XDP"):
         """`datapath`: what the ports' counters are counted by."""
         self.lab, self.console, self.datapath = lab, console, datapath
-        self.one, self.two, self.trunk = lab.hosts
+        self.one, self.two = lab.hosts[:2]
+        self.trunk = lab.hosts[-1]
         self.iperf_runs = 0
 
     # ------------------------------------------------------------ what happened to packets

@@ -11,6 +11,7 @@ _SO_TIMESTAMPNS = 35
 _SO_RCVBUFFORCE = 33
 _HEADER = struct.Struct("!6s6sH")
 _SEQUENCE = struct.Struct("!I")
+IN_DATAGRAM = 14 + 20 + 8  # where datagram() has its number
 
 
 def mac_bytes(mac):
@@ -28,11 +29,23 @@ def numbered(source, destination, number, eth_type=EXPERIMENTAL, **kwargs):
     return frame(source, destination, eth_type, _SEQUENCE.pack(number), **kwargs)
 
 
+def datagram(source, target, number, ports=(4000, 5000)):
+    """A numbered frame that is a UDP datagram from one host to another; without checksum, so that any number may be put
+    in its place."""
+    payload = _SEQUENCE.pack(number).ljust(18, b"\0")
+    udp = struct.pack("!HHHH", *ports, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 0, 0x4000, 64, 17, 0, socket.inet_aton(source.ip),
+                       socket.inet_aton(target.ip))
+    total = sum(struct.unpack("!10H", head))
+    total = (total & 0xffff) + (total >> 16)
+    return frame(source.mac, target.mac, 0x0800, head[:10] + struct.pack("!H", ~total & 0xffff) + head[12:] + udp)
+
+
 class Receiver:
     """Notes the number and the kernel's receive time of every numbered frame that arrives at a host."""
 
-    def __init__(self, host, eth_type=EXPERIMENTAL, device="eth0"):
-        self.eth_type, self.times, self.duplicates = eth_type, {}, 0
+    def __init__(self, host, eth_type=EXPERIMENTAL, device="eth0", offset=_HEADER.size):
+        self.eth_type, self.times, self.duplicates, self.offset = eth_type, {}, 0, offset
         self._socket = host.socket(eth_type, device)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, 64 << 20)
         self._socket.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
@@ -49,7 +62,9 @@ class Receiver:
                 continue
             if address[2] == socket.PACKET_OUTGOING:
                 continue
-            number, = _SEQUENCE.unpack_from(data, _HEADER.size)
+            if len(data) < self.offset + _SEQUENCE.size:
+                continue
+            number, = _SEQUENCE.unpack_from(data, self.offset)
             if number in self.times:
                 self.duplicates += 1
             for level, kind, value in ancillary:
@@ -82,10 +97,11 @@ class Receiver:
 class Sender:
     """Sends numbered frames at a steady pace until stopped."""
 
-    def __init__(self, host, destination_mac, per_second, eth_type=EXPERIMENTAL, source_mac=None, first=0):
+    def __init__(self, host, destination_mac, per_second, eth_type=EXPERIMENTAL, source_mac=None, first=0, make=None):
+        """`make`: a frame's bytes by its number, instead of numbered()."""
         self.count, self.next, self._pause = 0, first, 1.0 / per_second
         self._socket = host.socket()
-        self._make = lambda number: numbered(source_mac or host.mac, destination_mac, number, eth_type)
+        self._make = make or (lambda number: numbered(source_mac or host.mac, destination_mac, number, eth_type))
         self._ended = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()

@@ -4,6 +4,7 @@
 #include <linux/if_ether.h>
 #include <netinet/in.h>
 
+#include <algorithm>
 #include <array>
 #include <bit>
 #include <cstddef>
@@ -145,6 +146,7 @@ Malformed Parser::Ipv4() {
   Copy<Field::ipv4_src>(ip + 12);
   Copy<Field::ipv4_dst>(ip + 16);
   at_ += size;
+  out_.headers.payload_offset = static_cast<uint16_t>(at_);
   return frag == kFragLater ? Malformed::kNo : Transport(ip[9]);
 }
 
@@ -164,6 +166,7 @@ Malformed Parser::Ipv6() {
   Frag frag = kFragNone;
   const Malformed malformed = Ipv6Extensions(proto, frag);
   if (malformed != Malformed::kNo) return malformed;
+  out_.headers.payload_offset = static_cast<uint16_t>(at_);
   FoundFragment(frag);
   Put<Field::ipv6_proto>(proto);
   Put<Field::ipv6_frag>(frag);
@@ -252,6 +255,18 @@ Parsed Parse(std::span<const uint8_t> frame, uint32_t in_port) {
   Parser parser(frame, parsed);
   parser.Put<Field::in_port>(in_port);
   parsed.malformed = parser.Ethernet();
+  return parsed;
+}
+
+Parsed Parse(std::span<const uint8_t> frame, const Match& beside) {
+  Parsed parsed;
+  parsed.malformed = Parser(frame, parsed).Ethernet();
+  parsed.present |= beside.FieldBits();
+  for (uint64_t left = beside.FieldBits(); left != 0; left &= left - 1) {
+    const FieldInfo& field = kFields[static_cast<size_t>(std::countr_zero(left))];
+    const auto value = beside.Value(field.id);
+    std::copy(value.begin(), value.end(), parsed.key.begin() + field.offset);
+  }
   return parsed;
 }
 

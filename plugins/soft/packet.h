@@ -39,9 +39,10 @@ struct Headers {
   Layer4 l4 = Layer4::kNone;
   uint16_t l3_offset = 0;  // from the frame's first byte; 0 where there is no such header
   uint16_t l4_offset = 0;
-  bool fragment = false;  // IPv4 or IPv6, first or later
-  bool later = false;     // a fragment that is not the first
-  bool routed = false;    // IPv6: a routing header has segments left, the destination is not the final one
+  uint16_t payload_offset = 0;  // of IP: behind its options or extension headers, whatever is there; 0: it is no IP
+  bool fragment = false;        // IPv4 or IPv6, first or later
+  bool later = false;           // a fragment that is not the first
+  bool routed = false;          // IPv6: a routing header has segments left, the destination is not the final one
 };
 
 struct Parsed {
@@ -53,6 +54,8 @@ struct Parsed {
 };
 
 Parsed Parse(std::span<const uint8_t> frame, uint32_t in_port);
+// With `beside`, the fields that stand in no frame and come from the passes before: in_port, recirc_id, tun_*, ct_*.
+Parsed Parse(std::span<const uint8_t> frame, const Match& beside);
 
 // Exact in every field present: the match of packets like this one, which a controller can put into a flow as it is. Of
 // a malformed packet: what stands before the damage.

@@ -99,9 +99,9 @@ XskSocket::~XskSocket() {
 
 int XskSocket::fd() const { return xsk_socket__fd(socket_); }
 
-Result<void> XskSocket::Register(int xskmap_fd) const {
+Result<void> XskSocket::Register(int xskmap_fd, uint32_t entry) const {
   const int socket_fd = fd();
-  if (bpf_map_update_elem(xskmap_fd, &queue_, &socket_fd, BPF_ANY) != 0) {
+  if (bpf_map_update_elem(xskmap_fd, &entry, &socket_fd, BPF_ANY) != 0) {
     return SystemError("putting queue " + std::to_string(queue_) + " into the AF_XDP map", errno);
   }
   return {};

@@ -47,7 +47,10 @@ class XskSocket {
   // False: packets larger than kMostInOneFrame are lost, and count as dropped.
   [[nodiscard]] bool TakesSeveralBuffers() const { return takes_several_; }
   // Puts the socket into an XSKMAP under its queue's number.
-  [[nodiscard]] Result<void> Register(int xskmap_fd) const;
+  [[nodiscard]] Result<void> Register(int xskmap_fd) const { return Register(xskmap_fd, queue_); }
+  // Under another number: a socket may be in several.
+  [[nodiscard]] Result<void> Register(int xskmap_fd, uint32_t entry) const;
+  [[nodiscard]] uint32_t queue() const { return queue_; }
 
   // Takes at most `budget` frames from the ring, hands over the packets that end in them and returns how many those
   // are. A packet, and the metadata that ends where it begins, are valid during the call only.

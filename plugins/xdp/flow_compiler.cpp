@@ -5,6 +5,7 @@
 #include <bit>
 #include <cstring>
 #include <span>
+#include <utility>
 
 #include "wire_places.h"
 
@@ -56,13 +57,16 @@ namespace {
 // Turns an action list into edits and one terminal.
 class ActionCompiler {
  public:
-  ActionCompiler(const ObjectMeta& meta, Groups& groups, Wait wait) : meta_(meta), groups_(groups), wait_(wait) {
+  ActionCompiler(const ObjectMeta& meta, Groups& groups, Wait wait, const PassContext* passes)
+      : meta_(meta), groups_(groups), wait_(wait), passes_(passes) {
     compiled_.terminal.type = SLUICE_ACTION_NONE;
   }
 
   Result<CompiledActions> Compile(const Actions& actions) {
     for (const Action& action : actions) {
       if (std::holds_alternative<Drop>(action)) break;  // nothing after it sees the packet
+      if (last_ != nullptr)
+        return UnsupportedAction(*last_, " before " + ActionName(action) + ": it has to be the last");
       auto added = std::visit([&](const auto& which) { return Add(action, which); }, action);
       if (!added) return added.error();
     }
@@ -71,6 +75,8 @@ class ActionCompiler {
 
  private:
   Result<void> Add(const Action& action, const Output& output) {
+    const TunnelPort* tunnel = passes_ != nullptr ? passes_->tunnel(output.port) : nullptr;
+    if (tunnel != nullptr) return AddPush(action, *tunnel);
     if (auto placed = PlaceTerminal(action, {SLUICE_ACTION_OUTPUT, 0}); !placed) return placed;
     if (auto known = CheckOutput(output.port, groups_); !known) return known;
     outputs_.push_back(output.port);
@@ -99,6 +105,10 @@ class ActionCompiler {
     return AddEdit(action, edit);
   }
   Result<void> Add(const Action& action, const SetField& set) {
+    if (passes_ != nullptr && set.fields.FieldBits() != 0 &&
+        kFields[std::countr_zero(set.fields.FieldBits())].group == "tunnel") {
+      return SetTunnel(action, set.fields);
+    }
     auto edits = SetEdits(set.fields);
     if (!edits) return UnsupportedAction(action, edits.error().detail.empty() ? "" : ": " + edits.error().detail);
     for (const sluice_edit& edit : *edits) {
@@ -119,14 +129,118 @@ class ActionCompiler {
     edit.expired_arg = expired->arg;
     return AddEdit(action, edit);
   }
-  template <typename Other>
-  Result<void> Add(const Action& action, const Other&) {
-    return UnsupportedAction(action, "");
+  Result<void> Add(const Action& action, const Recirc& recirc) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_RECIRC); !may) return may;
+    compiled_.terminal = {SLUICE_ACTION_RECIRC, recirc.id};
+    last_ = &action;
+    return {};
+  }
+  Result<void> Add(const Action& action, const Ct& ct) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_CT); !may) return may;
+    if (!ct.label.empty()) return UnsupportedAction(action, " with a label");
+    if (ct.zone != 0 && !passes_->zones) {
+      return UnsupportedAction(action, " with a zone: the connection tracking of this kernel takes none from XDP");
+    }
+    const bool commit = ct.commit || ct.force;
+    if (ct.mark && !commit) return UnsupportedAction(action, " with a mark but without commit");
+    sluice_step step{};
+    if (commit) step.flags |= SLUICE_STEP_COMMIT;
+    if (ct.force) step.flags |= SLUICE_STEP_FORCE;
+    step.zone = ct.zone;
+    if (ct.mark) {
+      step.flags |= SLUICE_STEP_MARK;
+      step.mark_mask = ct.mark->second;
+      step.mark = ct.mark->first & ct.mark->second;
+    }
+    return AddStep(action, SLUICE_ACTION_CT, step);
+  }
+  Result<void> Add(const Action& action, const CtClear&) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_CT); !may) return may;
+    sluice_step step{};
+    step.flags = SLUICE_STEP_CT_CLEAR;
+    return AddStep(action, SLUICE_ACTION_CT, step);
+  }
+  Result<void> Add(const Action& action, const TnlPop& pop) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_TNL_POP); !may) return may;
+    const TunnelPort* tunnel = passes_->tunnel(pop.port);
+    if (tunnel == nullptr) return NoTunnel(pop.port);
+    last_ = &action;
+    compiled_.terminal = {SLUICE_ACTION_RECIRC, 0};
+    return AddStep(action, SLUICE_ACTION_TNL_POP, PopStep(*tunnel));
+  }
+  Result<void> Add(const Action& action, const TnlPush& push) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_TNL_PUSH); !may) return may;
+    if (auto known = CheckOutput(push.out_port, groups_); !known) return known;
+    const auto step = PushStep(passes_->tunnel(push.tnl_port), push, passes_->mtu(push.out_port));
+    if (!step) return step.error();
+    last_ = &action;
+    compiled_.terminal = {SLUICE_ACTION_OUTPUT, push.out_port};
+    return AddStep(action, SLUICE_ACTION_TNL_PUSH, *step);
+  }
+  Result<void> Add(const Action& action, const Trunc&) { return UnsupportedAction(action, ""); }
+  Result<void> Add(const Action& action, const Drop&) { return UnsupportedAction(action, ""); }  // not reached
+
+  static Error NoTunnel(uint32_t port) {
+    return {"no_such_port", "Port " + std::to_string(port) + " is not a tunnel port of the XDP plugin's that is up"};
+  }
+
+  // Who executes what comes next: the record's own object, or the programs of the steps.
+  [[nodiscard]] const ObjectMeta& Doer() const { return steps_.empty() ? meta_ : *passes_->programs; }
+
+  // Whether the packet can leave this pass, by a terminal of that type.
+  Result<void> MayLeave(const Action& action, sluice_action_type type) const {
+    if (passes_ == nullptr) return UnsupportedAction(action, "");
+    if (!Doer().Can(type) && (steps_.empty() || type != SLUICE_ACTION_CT)) {
+      return UnsupportedAction(action, ": the object is without it");
+    }
+    if (passes_->programs == nullptr) return passes_->missing;
+    if (!passes_->programs->Can(type)) {
+      const bool ct = type == SLUICE_ACTION_CT && !passes_->why_no_ct.empty();
+      return UnsupportedAction(action,
+                               ": " + (ct ? passes_->why_no_ct : "the programs of later passes are without it"));
+    }
+    if (compiled_.terminal.type != SLUICE_ACTION_NONE) {
+      return UnsupportedAction(action, " together with other outputs: it has one copy of the packet");
+    }
+    return {};
+  }
+
+  Result<void> AddStep(const Action& action, sluice_action_type type, const sluice_step& step) {
+    steps_.emplace_back(type, step);
+    step_ = &action;
+    return {};
+  }
+
+  Result<void> SetTunnel(const Action& action, const Match& fields) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_TNL_PUSH); !may) return may;
+    set_tunnel_ = &action;
+    for (uint64_t bits = fields.FieldBits(); bits != 0; bits &= bits - 1) {
+      const Field field = kFields[std::countr_zero(bits)].id;
+      tunnel_.Set(field, fields.Value(field), fields.Mask(field));
+    }
+    return {};
+  }
+
+  Result<void> AddPush(const Action& action, const TunnelPort& tunnel) {
+    if (auto may = MayLeave(action, SLUICE_ACTION_TNL_PUSH); !may) return may;
+    if (set_tunnel_ == nullptr) return UnsupportedAction(action, " to a tunnel port without set(tunnel()) before it");
+    if (tunnel.underlay == 0) {
+      return UnsupportedAction(action, " to a tunnel port that has no underlay: its option says which port that is");
+    }
+    const auto step = PushStep(tunnel, tunnel_);
+    if (!step) return step.error();
+    set_tunnel_ = nullptr;
+    last_ = &action;
+    compiled_.terminal = {SLUICE_ACTION_OUTPUT, tunnel.underlay};
+    return AddStep(action, SLUICE_ACTION_TNL_PUSH, *step);
   }
 
   Result<void> AddEdit(const Action& action, const sluice_edit& edit) {
     if (!meta_.Can(static_cast<sluice_action_type>(edit.type))) {
       return UnsupportedAction(action, ": the object is without it");
+    }
+    if (!steps_.empty()) {
+      return UnsupportedAction(action, " after " + ActionName(*step_) + ": put it behind a recirc");
     }
     // After an output an edit matters only to what follows; see PlaceTerminal.
     if (compiled_.terminal.type != SLUICE_ACTION_NONE) {
@@ -145,7 +259,7 @@ class ActionCompiler {
   }
 
   Result<void> PlaceTerminal(const Action& action, Terminal terminal) {
-    if (!meta_.Can(terminal.type)) return UnsupportedAction(action, ": the object is without it");
+    if (!Doer().Can(terminal.type)) return UnsupportedAction(action, ": the object is without it");
     if (late_edit_ != nullptr) {
       return UnsupportedAction(*late_edit_, " between two outputs: it has one copy of the packet");
     }
@@ -156,19 +270,20 @@ class ActionCompiler {
     if (terminal.type != SLUICE_ACTION_OUTPUT || compiled_.terminal.type != terminal.type) {
       return UnsupportedAction(action, " together with other outputs: it has one copy of the packet");
     }
-    if (!meta_.Can(SLUICE_ACTION_GROUP))
+    if (!Doer().Can(SLUICE_ACTION_GROUP))
       return UnsupportedAction(action, " to several ports: the object is without it");
     return {};
   }
 
   Result<CompiledActions> Finish() {
+    if (set_tunnel_ != nullptr) return UnsupportedAction(*set_tunnel_, ": no output to a tunnel port follows it");
     Terminal& terminal = compiled_.terminal;
     const bool expires = std::any_of(compiled_.edits.begin(), compiled_.edits.end(), [](const sluice_edit& edit) {
       return edit.type == SLUICE_ACTION_DEC_TTL && edit.expired != SLUICE_ACTION_DROP;
     });
     if (terminal.type == SLUICE_ACTION_NONE) {
       terminal.type = SLUICE_ACTION_DROP;
-      if (!expires) compiled_.edits.clear();  // nobody sees what they do
+      if (!expires && steps_.empty()) compiled_.edits.clear();  // nobody sees what they do
     } else if (outputs_.size() == 1) {
       terminal.arg = outputs_[0];
     } else if (outputs_.size() > 1) {
@@ -177,15 +292,38 @@ class ActionCompiler {
       compiled_.group = *std::move(group);
       terminal = {SLUICE_ACTION_GROUP, compiled_.group->index};
     }
+    if (auto chained = ChainSteps(); !chained) return chained.error();
     return std::move(compiled_);
+  }
+
+  // The record's terminal is the first step, and the last one's is what was the record's.
+  Result<void> ChainSteps() {
+    std::shared_ptr<const void> next = steps_.empty() ? nullptr : std::exchange(compiled_.group, nullptr);
+    for (auto at = steps_.rbegin(); at != steps_.rend(); ++at) {
+      auto& [type, step] = *at;
+      step.terminal = compiled_.terminal.type;
+      step.terminal_arg = compiled_.terminal.arg;
+      auto taken = passes_->steps->Acquire(step, std::move(next));
+      if (!taken) return taken.error();
+      compiled_.step = *std::move(taken);
+      compiled_.terminal = {type, compiled_.step->index};
+      next = compiled_.step;
+    }
+    return {};
   }
 
   const ObjectMeta& meta_;
   Groups& groups_;
   Wait wait_;
+  const PassContext* passes_;
   CompiledActions compiled_;
   std::vector<uint32_t> outputs_;
   const Action* late_edit_ = nullptr;
+  std::vector<std::pair<sluice_action_type, sluice_step>> steps_;
+  const Action* step_ = nullptr;        // that made the newest of them
+  const Action* last_ = nullptr;        // nothing may follow this one
+  const Action* set_tunnel_ = nullptr;  // not used yet
+  Match tunnel_;
 };
 
 // What every packet that comes in has the value 0 of: it is in its first pass, untracked and unmarked.
@@ -203,6 +341,11 @@ bool IsZeroHere(Field field) {
     default:
       return false;
   }
+}
+
+// Of these only later passes know more.
+bool IsFoundOutLater(Field field) {
+  return (field >= Field::tun_id && field <= Field::tun_flags) || (field >= Field::ct_state && field <= Field::ct_mark);
 }
 
 bool IsInPacket(Field field) { return field >= Field::in_port && field <= Field::arp_tha; }
@@ -232,6 +375,19 @@ std::vector<std::string> SupportedActions(const ObjectMeta& meta) {
   return names;
 }
 
+std::vector<std::string> PassActions(const ObjectMeta& meta) {
+  std::vector<std::string> names;
+  for (const auto& [type, name] : {std::pair{SLUICE_ACTION_RECIRC, "recirc"},
+                                   {SLUICE_ACTION_CT, "ct"},
+                                   {SLUICE_ACTION_CT, "ct_clear"},
+                                   {SLUICE_ACTION_TNL_POP, "tnl_pop"},
+                                   {SLUICE_ACTION_TNL_PUSH, "tnl_push"},
+                                   {SLUICE_ACTION_TNL_PUSH, "set(tunnel)"}}) {
+    if (meta.Can(type)) names.emplace_back(name);
+  }
+  return names;
+}
+
 Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) {
   CompiledMatch compiled;
   const auto leave_out = [&](Error why) {
@@ -245,7 +401,7 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
   for (uint64_t fields = match.FieldBits(); fields != 0; fields &= fields - 1) {
     const FieldInfo& field = kFields[std::countr_zero(fields)];
     if (layout.IsOnly(field.id)) continue;
-    if (field.id == Field::in_port) {
+    if (field.id == Field::in_port && !layout.Has(field.id)) {
       if (match.IsExact(field.id)) {
         compiled.in_port = static_cast<uint32_t>(match.ValueOf(field.id));
       } else {
@@ -253,9 +409,14 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
       }
       continue;
     }
-    if (IsZeroHere(field.id) && AllZero(match.Value(field.id))) continue;
     const KeyMember& member = layout.members[static_cast<size_t>(field.id)];
     if (member.size == 0) {
+      const bool later = IsFoundOutLater(field.id);
+      if ((IsZeroHere(field.id) || later) && AllZero(match.Value(field.id))) continue;
+      if (later) {
+        return Error{"never_matches", "no packet has " + std::string(field.name) + " in its first pass, before " +
+                                          (field.id >= Field::ct_state ? "ct and recirc" : "tnl_pop")};
+      }
       Error why = UnsupportedField(field, "the object's key has no such member");
       if (!IsInPacket(field.id)) return why;
       leave_out(std::move(why));
@@ -271,8 +432,9 @@ Result<CompiledMatch> CompileMatch(const Match& match, const KeyLayout& layout) 
   return compiled;
 }
 
-Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups, Wait wait) {
-  return ActionCompiler(meta, groups, wait).Compile(actions);
+Result<CompiledActions> CompileActions(const Actions& actions, const ObjectMeta& meta, Groups& groups, Wait wait,
+                                       const PassContext* passes) {
+  return ActionCompiler(meta, groups, wait, passes).Compile(actions);
 }
 
 KeyWords PacketKey(const FlowKeyBytes& values, uint64_t present, const KeyLayout& layout) {

@@ -97,16 +97,16 @@ void FlowStore::PutOrPark(const v1::FlowState& put, const Ufid& ufid, uint64_t s
 
 void FlowStore::Flush(v1::FromPlugin& reply) {
   if (queue_.empty()) return;
-  by_port_.clear();
+  by_table_.clear();
   for (size_t i = 0; i < queue_.size(); ++i) {
-    for (const auto& target : queue_[i].plan.targets) by_port_.emplace_back(target.port, i);
+    for (const auto& target : queue_[i].plan.targets) by_table_.emplace_back(target.table, i);
   }
   // Mostly it is sorted: the flows of one port.
-  if (!std::is_sorted(by_port_.begin(), by_port_.end())) std::sort(by_port_.begin(), by_port_.end());
-  for (auto from = by_port_.begin(); from != by_port_.end();) {
-    const auto to = std::find_if(from, by_port_.end(), [&](const auto& one) { return one.first != from->first; });
-    Port* port = ports_->BySerial(from->first);
-    if (port != nullptr) PutInto(*port, {from, to});
+  if (!std::is_sorted(by_table_.begin(), by_table_.end())) std::sort(by_table_.begin(), by_table_.end());
+  for (auto from = by_table_.begin(); from != by_table_.end();) {
+    const auto to = std::find_if(from, by_table_.end(), [&](const auto& one) { return one.first != from->first; });
+    FlowTable* table = TableOf(from->first);
+    if (table != nullptr) PutInto(*table, {from, to});
     from = to;
   }
   const uint64_t now = MonotonicNs();
@@ -116,29 +116,38 @@ void FlowStore::Flush(v1::FromPlugin& reply) {
   if (queue_.empty()) queue_.swap(queue);  // its memory is wanted again at once
 }
 
-void FlowStore::PutInto(Port& port, std::span<const std::pair<uint64_t, size_t>> queued) {
+FlowTable* FlowStore::TableOf(uint64_t serial) const {
+  if (Port* port = ports_->BySerial(serial)) return &port->table();
+  return passes_->BySerial(serial);
+}
+
+// `queued`: of one table, whose serial each names.
+void FlowStore::PutInto(FlowTable& table, std::span<const std::pair<uint64_t, size_t>> queued) {
+  const uint64_t serial = queued.front().first;
   std::vector<FlowSpec>& specs = specs_;
-  for (const auto& [serial, i] : queued) {
+  for (const auto& [same, i] : queued) {
     for (auto& target : queue_[i].plan.targets) {
-      if (target.port == port.serial()) specs.push_back(std::move(target.spec));
+      if (target.table == serial) specs.push_back(std::move(target.spec));
     }
     const auto& old = queue_[i].old;
     specs.back().replaces =
-        std::any_of(old.begin(), old.end(), [&](const Placement& one) { return one.port == port.serial(); });
+        std::any_of(old.begin(), old.end(), [&](const Placement& one) { return one.table == serial; });
   }
   std::vector<Result<FlowId>>& results = results_;
-  port.table().TryPutMany(specs, results);
+  table.TryPutMany(specs, results);
   specs.clear();  // they may hold groups
   for (size_t i = 0; i < queued.size(); ++i) {
     Queued& put = queue_[queued[i].second];
     if (results[i]) {
-      flows_[put.flow].placements.push_back({port.serial(), *results[i]});
+      flows_[put.flow].placements.push_back({serial, *results[i]});
     } else if (IsNotYet(results[i].error())) {
       put.not_yet = true;
     } else if (!put.failed) {
       put.failed = true;
       put.error = results[i].error();
-      if (put.plan.targets.size() > 1) put.error.detail = "port " + ports_->NameOf(port) + ": " + put.error.detail;
+      const Port* port = ports_->BySerial(serial);
+      const std::string where = port != nullptr ? "port " + ports_->NameOf(*port) : "the table of later passes";
+      if (put.plan.targets.size() > 1 || port == nullptr) put.error.detail = where + ": " + put.error.detail;
     }
   }
 }
@@ -253,10 +262,10 @@ void FlowStore::Delete(const v1::FlowState& del, uint64_t seq, v1::FromPlugin& r
 
 void FlowStore::Retire(uint32_t flow, const Placements& placements) {
   for (const Placement& placement : placements) {
-    Port* port = ports_->BySerial(placement.port);
-    if (port == nullptr) continue;
+    FlowTable* table = TableOf(placement.table);
+    if (table == nullptr) continue;
     ++flows_[flow].retiring;
-    port->table().Delete(placement.id);
+    table->Delete(placement.id);
   }
 }
 
@@ -305,15 +314,15 @@ void FlowStore::OnReclaimed(uint64_t cookie, const FlowStatsDelta& rest) {
   Flow* flow = FlowOf(cookie);
   if (flow == nullptr) return;
   AddStats(*flow, rest);
-  if (closing_ || flow->retiring == 0) return;
+  if (closing_ != 0 || flow->retiring == 0) return;
   --flow->retiring;
   FreeIfDone(static_cast<uint32_t>(cookie));
 }
 
-void FlowStore::BeforeClose(Port& port) {
+void FlowStore::BeforeClose(FlowTable& table) {
   reclaimer_->Drain();  // all that we deleted is told: what is told from now on is the table's own doing
-  CollectStats(port);
-  closing_ = true;
+  CollectStats(table);
+  ++closing_;
 }
 
 void FlowStore::MarkStale() {
@@ -343,19 +352,20 @@ void FlowStore::CollectStats() {
   for (const uint64_t cookie : std::exchange(counted_, {})) {
     if (Flow* flow = FlowOf(cookie)) AddStats(*flow, std::exchange(flow->counted, {}));
   }
-  ports_->ForEach([&](Port& port) { CollectStats(port); });
+  ports_->ForEach([&](Port& port) { CollectStats(port.table()); });
+  passes_->ForEachTable([&](FlowTable& table) { CollectStats(table); });
 }
 
-void FlowStore::CollectStats(Port& port) {
-  port.table().ForEachChangedStats([&](uint64_t cookie, const FlowStatsDelta& delta) {
+void FlowStore::CollectStats(FlowTable& table) {
+  table.ForEachChangedStats([&](uint64_t cookie, const FlowStatsDelta& delta) {
     const Flow* flow = FlowOf(cookie);
     if (flow != nullptr) AddStats(*flow, delta);
   });
 }
 
-std::vector<KeptFlow> FlowStore::FlowsToKeep(const Port& port) const {
+std::vector<KeptFlow> FlowStore::FlowsToKeep(const FlowTable& table) const {
   std::vector<KeptFlow> flows;
-  port.table().ForEachRecord([&](uint64_t cookie, uint32_t record, uint64_t packets, uint64_t bytes) {
+  table.ForEachRecord([&](uint64_t cookie, uint32_t record, uint64_t packets, uint64_t bytes) {
     const Flow* flow = FlowOf(cookie);
     if (flow != nullptr && flow->match == nullptr)
       flows.push_back({flow->ufid, flow->instance, record, 0, packets, bytes});
@@ -390,22 +400,23 @@ bool FlowStore::Tell(v1::FromPlugin& out, size_t most) {
   return !to_tell_.empty();
 }
 
-std::optional<FlowStore::Taker> FlowStore::FindRecord(Port& port, const sluice_upcall_meta& meta) const {
+std::optional<FlowStore::Taker> FlowStore::FindRecord(const FlowTable& table, uint32_t record, uint32_t gen) const {
   uint64_t cookie = 0;
-  if (!port.table().FindRecord(meta.record, meta.gen, cookie)) return std::nullopt;
+  if (!table.FindRecord(record, gen, cookie)) return std::nullopt;
   const Flow* flow = FlowOf(cookie);
   return flow == nullptr ? std::nullopt : std::optional(Taker{cookie, flow->ufid, flow->actions});
 }
 
-std::optional<FlowStore::Taker> FlowStore::Lookup(Port& port, const soft::Parsed& packet) const {
+std::optional<FlowStore::Taker> FlowStore::Lookup(const FlowTable& table, const KeyLayout& layout,
+                                                  const soft::Parsed& packet) const {
   if (packet.malformed != soft::Malformed::kNo) return std::nullopt;
-  const KeyWords key = PacketKey(packet.key, packet.present, port.meta().key);
+  const KeyWords key = PacketKey(packet.key, packet.present, layout);
   const auto accept = [&](uint64_t cookie) {
     const Flow* flow = FlowOf(cookie);
     return flow != nullptr && (flow->match == nullptr || soft::Matches(*flow->match, packet));
   };
   uint64_t cookie = 0;
-  if (!port.table().Lookup(key, accept, cookie)) return std::nullopt;
+  if (!table.Lookup(key, accept, cookie)) return std::nullopt;
   const Flow* flow = FlowOf(cookie);
   return Taker{cookie, flow->ufid, flow->actions};
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The flows of this plugin: which ports' tables each is in, and what there is still to tell about it.
+// The flows of this plugin: which tables each is in, and what there is still to tell about it.
 //
-// A flow whose in_port is named is in that port's table; one without, in the tables of all ports. It is installed when
+// A flow whose in_port is named is in that port's table; one without, in the tables of all ports. One for later passes
+// is in the table that all ports share, of the old and of the new generation while there are two. It is installed when
 // it is in all of them, and in none of them if one refuses. A change puts the new before it deletes the old, so that
 // packets always meet one of the two. What has to wait for the kernel is parked, and the rest goes past it.
 #pragma once
@@ -25,7 +26,6 @@
 #include "sluice/sluice.pb.h"
 #include "sluice/ufid_hash.h"
 #include "soft/packet.h"
-#include "upcall.h"
 
 namespace sluice::xdp {
 
@@ -34,8 +34,9 @@ class FlowStore : public FlowTable::Listener {
  public:
   // None is touched before Start; all must outlive the store's use.
   FlowStore() = default;
-  void Start(Ports& ports, FlowPlanner& planner, Reclaimer& reclaimer) {
+  void Start(Ports& ports, PassTables& passes, FlowPlanner& planner, Reclaimer& reclaimer) {
     ports_ = &ports;
+    passes_ = &passes;
     planner_ = &planner;
     reclaimer_ = &reclaimer;
   }
@@ -64,12 +65,12 @@ class FlowStore : public FlowTable::Listener {
 
   // Reads what was counted since the last time, for Tell.
   void CollectStats();
-  void CollectStats(Port& port);
-  // Around a port's end. Its table deletes all its flows: that is not our doing, and no confirmation hangs on it.
-  void BeforeClose(Port& port);
-  void AfterClose() { closing_ = false; }
-  // What the next plugin needs to go on with what a kept port counts.
-  [[nodiscard]] std::vector<KeptFlow> FlowsToKeep(const Port& port) const;
+  void CollectStats(FlowTable& table);
+  // Around a table's end. It deletes all its flows: that is not our doing, and no confirmation hangs on it.
+  void BeforeClose(FlowTable& table);
+  void AfterClose() { --closing_; }
+  // What the next plugin needs to go on with what a kept table counts.
+  [[nodiscard]] std::vector<KeptFlow> FlowsToKeep(const FlowTable& table) const;
   void AddKept(const KeptCounts& counts);
   // Moves what there is to tell into `out`, in its order, `most` things at most. True: there is more.
   bool Tell(v1::FromPlugin& out, size_t most);
@@ -81,10 +82,11 @@ class FlowStore : public FlowTable::Listener {
     Ufid ufid;
     std::shared_ptr<const Actions> actions;
   };
-  // The one whose record sent the packet up; nullopt where it has changed or gone since.
-  [[nodiscard]] std::optional<Taker> FindRecord(Port& port, const sluice_upcall_meta& meta) const;
-  // The one that a packet which came in on `port` has now.
-  [[nodiscard]] std::optional<Taker> Lookup(Port& port, const soft::Parsed& packet) const;
+  // The one whose record in this table sent the packet up; nullopt where it has changed or gone since.
+  [[nodiscard]] std::optional<Taker> FindRecord(const FlowTable& table, uint32_t record, uint32_t gen) const;
+  // The one that a packet which comes to this table has now.
+  [[nodiscard]] std::optional<Taker> Lookup(const FlowTable& table, const KeyLayout& layout,
+                                            const soft::Parsed& packet) const;
   // A packet that the datapath has not counted. `tcp_flags` in host order.
   void CountInSoftware(uint64_t cookie, size_t bytes, uint16_t tcp_flags);
   [[nodiscard]] size_t size() const { return by_ufid_.size(); }
@@ -93,7 +95,7 @@ class FlowStore : public FlowTable::Listener {
 
  private:
   struct Placement {
-    uint64_t port;  // its serial; where that port is gone, so is the placement
+    uint64_t table;  // its serial; where that table is gone, so is the placement
     FlowId id;
   };
   using Placements = boost::container::small_vector<Placement, 1>;  // nearly all flows are in one table
@@ -147,7 +149,9 @@ class FlowStore : public FlowTable::Listener {
   // Removes it from the tables and from by_ufid_; tells `deleted` in the end if confirm is set.
   void Withdraw(uint32_t index);
   void FreeIfDone(uint32_t index);
-  void PutInto(Port& port, std::span<const std::pair<uint64_t, size_t>> queued);
+  void PutInto(FlowTable& table, std::span<const std::pair<uint64_t, size_t>> queued);
+  // nullptr: it is gone.
+  [[nodiscard]] FlowTable* TableOf(uint64_t serial) const;
   void Conclude(Queued& put, uint64_t now_ns, v1::FromPlugin& reply);
   void AddStats(const Flow& flow, const FlowStatsDelta& delta);
   [[nodiscard]] uint64_t CookieOf(uint32_t index) const {
@@ -158,21 +162,22 @@ class FlowStore : public FlowTable::Listener {
   [[nodiscard]] const Flow* FlowOf(uint64_t cookie) const;
 
   Ports* ports_ = nullptr;
+  PassTables* passes_ = nullptr;
   FlowPlanner* planner_ = nullptr;
   Reclaimer* reclaimer_ = nullptr;
   std::deque<Flow> flows_;
   std::vector<uint32_t> free_;
   tsl::robin_map<Ufid, uint32_t, UfidHash> by_ufid_;
-  std::vector<Queued> queue_;  // while it is not empty, no port comes or goes
+  std::vector<Queued> queue_;  // while it is not empty, no table comes or goes
   // Flush's and PutInto's, kept for their memory.
-  std::vector<std::pair<uint64_t, size_t>> by_port_;  // port's serial, place in queue_
+  std::vector<std::pair<uint64_t, size_t>> by_table_;  // its serial, place in queue_
   std::vector<FlowSpec> specs_;
   std::vector<Result<FlowId>> results_;
   ParkedPuts parked_;
   uint64_t retried_at_ = 0;  // Reclaimer::called_back()
   std::deque<ToTell> to_tell_;
   std::vector<uint64_t> counted_;  // cookies of flows that have something in Flow::counted
-  bool closing_ = false;
+  int closing_ = 0;                // tables that are at their end
 };
 
 }  // namespace sluice::xdp

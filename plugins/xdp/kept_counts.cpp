@@ -31,7 +31,7 @@ Header MakeHeader(const std::string& epoch, uint64_t flows) {
 }
 
 // The program's map of that name.
-UniqueFd FindMap(uint32_t program_id, std::string_view name, bpf_map_info* found) {
+UniqueFd FindMap(uint32_t program_id, std::string_view name) {
   const UniqueFd program(bpf_prog_get_fd_by_id(program_id));
   uint32_t ids[64];
   bpf_prog_info info{};
@@ -41,9 +41,9 @@ UniqueFd FindMap(uint32_t program_id, std::string_view name, bpf_map_info* found
   if (!program || bpf_obj_get_info_by_fd(program.get(), &info, &size) != 0) return {};
   for (uint32_t i = 0; i < info.nr_map_ids && i < std::size(ids); ++i) {
     UniqueFd map(bpf_map_get_fd_by_id(ids[i]));
-    *found = {};
-    size = sizeof(*found);
-    if (map && bpf_obj_get_info_by_fd(map.get(), found, &size) == 0 && name == found->name) return map;
+    bpf_map_info found{};
+    size = sizeof(found);
+    if (map && bpf_obj_get_info_by_fd(map.get(), &found, &size) == 0 && name == found.name) return map;
   }
   return {};
 }
@@ -65,6 +65,10 @@ void WriteKeptFlows(const std::string& path, const std::string& epoch, const std
 }
 
 std::optional<KeptCounts> KeptCounts::Open(const std::string& path, const std::string& epoch, uint32_t program_id) {
+  return Open(path, epoch, FindMap(program_id, "stats"));
+}
+
+std::optional<KeptCounts> KeptCounts::Open(const std::string& path, const std::string& epoch, UniqueFd fd) {
   std::ifstream file(path, std::ios::binary);
   Header header{};
   file.read(reinterpret_cast<char*>(&header), sizeof(header));
@@ -81,8 +85,10 @@ std::optional<KeptCounts> KeptCounts::Open(const std::string& path, const std::s
             static_cast<std::streamsize>(header.flows * sizeof(KeptFlow)));
   const int cpus = libbpf_num_possible_cpus();
   bpf_map_info map{};
-  const UniqueFd fd = FindMap(program_id, "stats", &map);
-  if (!file || cpus <= 0 || !fd || map.value_size != sizeof(sluice_stats)) return std::nullopt;
+  uint32_t info_size = sizeof(map);
+  if (!file || cpus <= 0 || !fd || bpf_obj_get_info_by_fd(fd.get(), &map, &info_size) != 0 ||
+      map.value_size != sizeof(sluice_stats))
+    return std::nullopt;
   counts.cpus_ = static_cast<uint32_t>(cpus);
   counts.records_ = map.max_entries / counts.cpus_;
   const auto page = static_cast<size_t>(sysconf(_SC_PAGESIZE));

@@ -34,6 +34,8 @@ class KeptCounts {
   // The file's flows, with the counters of the program. nullopt where there is no such file, or of another epoch, or
   // the program has no counters of ours.
   static std::optional<KeptCounts> Open(const std::string& path, const std::string& epoch, uint32_t program_id);
+  // The same with the counters' map.
+  static std::optional<KeptCounts> Open(const std::string& path, const std::string& epoch, UniqueFd stats);
 
   using Report = std::function<void(const Ufid& ufid, uint64_t instance, const FlowStatsDelta& delta)>;
   // What was counted and not reported. Last use is now for all that counted, as they did within the last moments.

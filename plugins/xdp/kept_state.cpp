@@ -1,15 +1,18 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "kept_state.h"
 
+#include <bpf/bpf.h>
 #include <linux/magic.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/vfs.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -21,6 +24,7 @@ namespace {
 
 constexpr const char* kBpffs = "/sys/fs/bpf";
 constexpr const char* kPins = "/sys/fs/bpf/sluice";
+constexpr const char* kPassPin = "passes_";  // and the map's id
 
 bool IsBpffs() {
   struct statfs status {};
@@ -101,6 +105,39 @@ void KeptState::RemovePin(int ifindex) const {
   unlink(TailCallsPath(ifindex).c_str());
   unlink(CountsPath(ifindex).c_str());
   if (rmdir(pin_directory_.c_str()) == 0) rmdir(kPins);  // fail while others have pins there
+}
+
+Result<void> KeptState::PinPasses(std::span<const int> program_arrays, int stats) const {
+  auto made = MakePinDirectory();
+  if (!made) return made;
+  unlink(PassStatsPath().c_str());
+  const auto pin = [&](int map, const std::string& path) -> Result<void> {
+    if (bpf_obj_pin(map, path.c_str()) == 0) return {};
+    Error error = SystemError("pinning " + path, errno);
+    RemovePasses();
+    return error;
+  };
+  for (const int map : program_arrays) {
+    bpf_map_info info{};
+    uint32_t size = sizeof(info);
+    if (bpf_obj_get_info_by_fd(map, &info, &size) != 0) return SystemError("asking for a program array's id", errno);
+    if (auto pinned = pin(map, pin_directory_ + "/" + kPassPin + std::to_string(info.id)); !pinned) return pinned;
+  }
+  return pin(stats, PassStatsPath());
+}
+
+void KeptState::RemovePasses() const {
+  std::error_code failed;
+  for (const auto& entry : std::filesystem::directory_iterator(pin_directory_, failed)) {
+    if (entry.path().filename().string().starts_with(kPassPin)) unlink(entry.path().c_str());
+  }
+  unlink(PassStatsPath().c_str());
+  unlink(PassCountsPath().c_str());
+  if (rmdir(pin_directory_.c_str()) == 0) rmdir(kPins);  // fail while others have pins there
+}
+
+bool KeptState::HasPins() const {
+  return std::any_of(entries_.begin(), entries_.end(), [](const auto& entry) { return entry.second.pinned; });
 }
 
 // A file that cannot be read is as good as none: it is ours alone, and what it is for is to be thorough.

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <map>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -44,6 +45,15 @@ class KeptState {
   [[nodiscard]] std::string CountsPath(int ifindex) const;
   // With its counts; and the directory, if it is empty then.
   void RemovePin(int ifindex) const;
+
+  // What programs that go on need beside that, once for all ports: program arrays, which would empty themselves when
+  // the last descriptor goes, and the counters of the table of later passes.
+  [[nodiscard]] Result<void> PinPasses(std::span<const int> program_arrays, int stats) const;
+  [[nodiscard]] std::string PassStatsPath() const { return pin_directory_ + "/pass_stats"; }
+  [[nodiscard]] std::string PassCountsPath() const { return counts_ + "passes"; }
+  // Of all earlier runs: no program that is pinned may need it.
+  void RemovePasses() const;
+  [[nodiscard]] bool HasPins() const;
 
  private:
   void Read();

@@ -36,6 +36,12 @@ void NetlinkRequest::Attribute(uint16_t type, uint32_t value) {
   Append(&value, sizeof(value));
 }
 
+void NetlinkRequest::Attribute(uint16_t type, std::span<const uint8_t> bytes) {
+  const nlattr header{static_cast<uint16_t>(NLA_HDRLEN + bytes.size()), type};
+  Append(&header, sizeof(header));
+  Append(bytes.data(), bytes.size());
+}
+
 size_t NetlinkRequest::Begin(uint16_t type) {
   const size_t begun = bytes_.size();
   const nlattr header{NLA_HDRLEN, static_cast<uint16_t>(type | NLA_F_NESTED)};

@@ -29,6 +29,7 @@ class NetlinkRequest {
   }
   void Attribute(uint16_t type, std::string_view text);  // with its NUL
   void Attribute(uint16_t type, uint32_t value);
+  void Attribute(uint16_t type, std::span<const uint8_t> bytes);
   // Nested attributes: those added between Begin and End, which gets what Begin returned.
   size_t Begin(uint16_t type);
   void End(size_t begun);

@@ -3,6 +3,7 @@
 // bpf/pass.h tells what a pass is. All of it belongs to the session thread.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -83,6 +84,10 @@ class PassObject {
   [[nodiscard]] const ObjectMeta& meta() const { return object_->meta(); }
   // Why there is no ct, for users; empty where there is.
   [[nodiscard]] const std::string& why_no_ct() const { return why_no_ct_; }
+  // The program arrays by which packets go on inside this generation, to be pinned where it is to go on without us.
+  [[nodiscard]] std::array<int, 2> tail_calls_fds() const {
+    return {object_->MapFd("tail_calls"), frags_->MapFd("tail_calls")};
+  }
   // Whether ct takes other zones than 0.
   [[nodiscard]] bool HasZones() const { return has_zones_; }
 

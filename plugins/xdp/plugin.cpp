@@ -39,6 +39,7 @@ v1::Capabilities CapabilitiesOf(const Object& object) {
   limits["max_flows"] = SLUICE_MAX_FLOWS;
   limits["max_masks"] = object.meta().max_masks;
   limits["max_edits"] = object.meta().max_edits;
+  limits["max_ports"] = SLUICE_PASS_PORTS;
   return capabilities;
 }
 
@@ -74,9 +75,15 @@ class XdpPlugin {
     auto options = Options::FromJson(host.options);
     if (!options) return options.error();
     Handler::Parts parts;
-    const auto defaults = PortSettings::Parse(options->values(), PortSettings{});
+    // Of the plugin alone; all others are defaults for its ports.
+    Options::Map of_ports = options->values();
+    of_ports.erase("max_passes");
+    const auto depth = options->Number("max_passes", SLUICE_PASS_DEPTH, 1, SLUICE_PASS_HOPS);
+    if (!depth) return depth.error();
+    const auto defaults = PortSettings::Parse(of_ports, PortSettings{});
     if (!defaults) return defaults.error();
     parts.defaults = *defaults;
+    parts.passes = {defaults->max_flows, defaults->cache, static_cast<uint32_t>(*depth)};
     parts.object_path = Text(host.object_dir) + "/" + std::string(kDefaultObject);
     parts.log = [log = host.log, arg = host.log_arg](int level, const std::string& line) {
       if (log != nullptr) log(arg, level, line.c_str());
@@ -87,6 +94,9 @@ class XdpPlugin {
     auto groups = Groups::Create(*parts.reclaimer);
     if (!groups) return groups.error();
     parts.groups = std::move(*groups);
+    auto maps = PassMaps::Create();
+    if (!maps) return maps.error();
+    parts.pass_maps = std::move(*maps);
     auto links = LinkMonitor::Open();
     if (!links) return links.error();
     parts.links = std::make_unique<LinkMonitor>(std::move(*links));

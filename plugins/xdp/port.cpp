@@ -4,7 +4,6 @@
 #include <bpf/bpf.h>
 
 #include <algorithm>
-#include <atomic>
 #include <bit>
 #include <cerrno>
 #include <chrono>
@@ -16,6 +15,7 @@
 #include "interface/options.h"
 #include "packet_out.h"
 #include "system.h"
+#include "table_serial.h"
 
 namespace sluice::xdp {
 namespace {
@@ -56,11 +56,6 @@ Result<std::string> ParseObject(std::string text) {
   if (text.empty() || text.front() == '/' || text.find('/') == std::string::npos) return text;
   return Error{"bad_option", "option 'object' is '" + text +
                                  "'; it takes a name in the directory of objects, or a path " + "from the root on"};
-}
-
-uint64_t NextSerial() {
-  static std::atomic<uint64_t> last = 0;
-  return ++last;
 }
 
 uint32_t ProgramId(int program_fd) {
@@ -117,7 +112,7 @@ std::string ObjectPath(const std::string& asked, const std::string& otherwise) {
 }
 
 Port::Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings)
-    : context_(context), name_(std::move(name)), number_(number), settings_(settings), serial_(NextSerial()) {}
+    : context_(context), name_(std::move(name)), number_(number), settings_(settings), serial_(NextTableSerial()) {}
 
 Port::~Port() { Detach(); }
 
@@ -134,7 +129,8 @@ Result<std::unique_ptr<Port>> Port::Open(const PortContext& context, const std::
   if (!device) return device.error();
   port->device_ = std::move(*device);
   port->dropped_before_ = ReadDropped(port->device_.ifindex);
-  for (const auto step : {&Port::CheckFree, &Port::Load, &Port::OpenSockets, &Port::Attach, &Port::BecomeOutput}) {
+  for (const auto step :
+       {&Port::CheckFree, &Port::Load, &Port::JoinPasses, &Port::OpenSockets, &Port::Attach, &Port::BecomeOutput}) {
     const auto done = (*port.*step)();
     if (!done) return done.error();
   }
@@ -167,6 +163,8 @@ Result<void> Port::Load() {
   options.offload_ifindex = settings_.mode == Mode::kOffload ? static_cast<uint32_t>(device_.ifindex) : 0;
   options.ports_fd = context_.groups.ports_fd(frags_);
   options.groups_fd = context_.groups.groups_fd();
+  options.programs_fd = context_.passes.maps().programs_fd(frags_);
+  options.state_fd = context_.passes.maps().state_fd();
   auto object = Object::Load(options);
   if (!object && settings_.mode == Mode::kOffload) {
     return Error{"not_supported", name_ + " (driver " + device_.driver +
@@ -177,6 +175,17 @@ Result<void> Port::Load() {
   auto table = MakeFlowTable(*object_, context_.reclaimer, context_.listener);
   if (!table) return table.error();
   table_ = std::move(*table);
+  return {};
+}
+
+// What later passes have to know of the port.
+Result<void> Port::JoinPasses() {
+  if (object_->MapFd("passes") < 0) return {};
+  auto slot = context_.passes.slots().Take(device_.rx_queues, settings_.miss, object_->control().upcalls_per_window);
+  if (!slot) return slot.error();
+  pass_slot_ = *std::move(slot);
+  object_->SetPassPort(number_, pass_slot_->index());
+  passes_before_ = context_.passes.CountersOf(pass_slot_->index());
   return {};
 }
 
@@ -193,6 +202,9 @@ Result<void> Port::OpenSockets() {
   for (uint32_t queue = 0; queue < device_.rx_queues; ++queue) {
     auto socket = OpenSocket(name_, queue, frames, until);
     Result<void> opened = socket ? (*socket)->Register(object_->xsks_fd()) : Result<void>(socket.error());
+    if (opened && pass_slot_ != nullptr) {
+      opened = (*socket)->Register(context_.passes.maps().xsks_fd(), pass_slot_->xsk_base() + queue);
+    }
     if (!opened && settings_.miss == SLUICE_MISS_UPCALL) return opened;
     if (opened) {
       sockets_.push_back(std::move(*socket));
@@ -384,6 +396,7 @@ void Port::FillCounters(v1::Port& port) const {
   const auto& names = Object::CounterNames();
   for (size_t i = 0; i < names.size(); ++i) counters[names[i]] = values.values[i];
   counters["rx_packets"] = values.rx_packets();
+  AddPasses(counters);
   XskSocket::Statistics sum;
   for (const auto& socket : sockets_) {
     const auto one = socket->ReadStatistics();
@@ -400,6 +413,20 @@ void Port::FillCounters(v1::Port& port) const {
   const auto usage = table_->usage();
   counters["flows"] = usage.flows;
   counters["masks"] = usage.masks;
+}
+
+// What became of packets is one count for all passes; how they were found is told apart.
+void Port::AddPasses(google::protobuf::Map<std::string, uint64_t>& counters) const {
+  if (pass_slot_ == nullptr) return;
+  const auto values = context_.passes.CountersOf(pass_slot_->index());
+  const auto& names = PassObject::CounterNames();
+  for (size_t i = 0; i < names.size(); ++i) {
+    const uint64_t value = values.values[i] - passes_before_.values[i];
+    const bool lookup = i == SLUICE_COUNT_hit_cache || i == SLUICE_COUNT_hit_table || i == SLUICE_COUNT_miss ||
+                        (i >= SLUICE_COUNT_malformed_eth && i <= SLUICE_COUNT_malformed_l4);
+    if (i == SLUICE_COUNT_rx_bytes || names[i].empty()) continue;
+    counters[lookup ? "pass_" + names[i] : names[i]] += value;
+  }
 }
 
 }  // namespace sluice::xdp

@@ -20,6 +20,7 @@
 #include "kept_counts.h"
 #include "kept_state.h"
 #include "object.h"
+#include "pass_tables.h"
 #include "reclaimer.h"
 #include "sluice/error.h"
 #include "sluice/sluice.pb.h"
@@ -54,6 +55,7 @@ struct PortContext {
   Reclaimer& reclaimer;
   FlowTable::Listener& listener;
   KeptState& kept;
+  PassTables& passes;
 };
 
 // Session thread. Destroyed, it detaches its program and leaves `groups`, but turns no setting back: that is
@@ -73,7 +75,7 @@ class Port {  // NOLINT(clang-analyzer-optin.performance.Padding): in the order 
   [[nodiscard]] const PortSettings& settings() const { return settings_; }
   [[nodiscard]] FlowTable& table() const { return *table_; }
   [[nodiscard]] const ObjectMeta& meta() const { return object_->meta(); }
-  // Unlike any other's that was or will be in this process.
+  // Its table's.
   [[nodiscard]] uint64_t serial() const { return serial_; }
 
   // The device's link changed somehow. False: it is gone, or our program was taken off; *why says which.
@@ -110,9 +112,11 @@ class Port {  // NOLINT(clang-analyzer-optin.performance.Padding): in the order 
   void FillCounters(v1::Port& port) const;
 
  private:
+  void AddPasses(google::protobuf::Map<std::string, uint64_t>& counters) const;
   Port(const PortContext& context, std::string name, uint32_t number, const PortSettings& settings);
   Result<void> CheckFree();
   Result<void> Load();
+  Result<void> JoinPasses();
   Result<void> OpenSockets();
   Result<void> Attach();
   Result<void> BecomeOutput();
@@ -129,6 +133,8 @@ class Port {  // NOLINT(clang-analyzer-optin.performance.Padding): in the order 
   bool frags_ = false;
   std::unique_ptr<Object> object_;
   std::unique_ptr<FlowTable> table_;
+  std::unique_ptr<PassSlot> pass_slot_;  // nullptr: its program leads to no other pass
+  PassObject::Counters passes_before_;   // of the slot, when it was another port's
   std::vector<std::unique_ptr<XskSocket>> sockets_;
   std::optional<Attachment> attachment_;
   std::string replaced_;

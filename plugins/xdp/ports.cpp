@@ -6,6 +6,12 @@
 namespace sluice::xdp {
 
 Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
+  const Outcome outcome = PutNow(port, out);
+  LookAtTunnels(out);
+  return outcome;
+}
+
+Ports::Outcome Ports::PutNow(const v1::Port& port, v1::FromPlugin& out) {
   const std::map<std::string, std::string> options(port.options().begin(), port.options().end());
   bool renumbered = false;
   // Two ports of one number can only be while the core tells everything anew: the older one is of its past.
@@ -26,22 +32,31 @@ Ports::Outcome Ports::Put(const v1::Port& port, v1::FromPlugin& out) {
     return renumbered ? Outcome::kRenumbered : Outcome::kSame;
   }
   if (found != slots_.end()) {
+    if (found->second.tunnel && found->second.options != options) told_.tunnels();
     Close(found->second, true);
     slots_.erase(found);
   }
   Slot& slot = slots_[port.name()];
   slot.number = port.number();
   slot.options = options;
-  const auto settings = PortSettings::Parse(options, defaults_);
-  if (settings) {
-    slot.settings = *settings;
-    Open(port.name(), slot);
+  Result<void> parsed;
+  if (TunnelSettings::Asked(options)) {
+    auto tunnel = TunnelSettings::Parse(options);
+    if (!tunnel) parsed = tunnel.error();
+    if (tunnel) slot.tunnel = {port.number(), *std::move(tunnel)};
+    if (tunnel) LookAtTunnel(slot);
   } else {
+    const auto settings = PortSettings::Parse(options, defaults_);
+    if (!settings) parsed = settings.error();
+    if (settings) slot.settings = *settings;
+    if (settings) Open(port.name(), slot);
+  }
+  if (!parsed) {
     slot.state = "failed";
-    slot.detail = settings.error().detail;
+    slot.detail = parsed.error().detail;
   }
   Report(port.name(), slot, out);
-  if (!settings) slots_.erase(port.name());  // no device that comes could make it right
+  if (!parsed) slots_.erase(port.name());  // no device that comes could make it right
   return renumbered ? Outcome::kRenumbered : Outcome::kDone;
 }
 
@@ -72,11 +87,41 @@ void Ports::Close(Slot& slot, bool withdraw) {
   told_.after();
 }
 
-void Ports::Delete(const std::string& name) {
+void Ports::Delete(const std::string& name, v1::FromPlugin& out) {
   const auto found = slots_.find(name);
   if (found == slots_.end()) return;
   Close(found->second, true);
   slots_.erase(found);
+  LookAtTunnels(out);
+}
+
+// True: what its steps are made of has changed.
+bool Ports::LookAtTunnel(Slot& slot) {
+  TunnelPort now = *slot.tunnel;
+  const std::string& underlay = now.settings.underlay;
+  const Port* port = underlay.empty() ? nullptr : ByName(underlay);
+  now.underlay = port == nullptr ? 0 : port->number();
+  now.ifindex = port == nullptr ? 0 : static_cast<uint32_t>(port->device().ifindex);
+  now.mtu = port == nullptr ? 0 : port->device().mtu;
+  const bool up = underlay.empty() || port != nullptr;
+  slot.state = up ? "up" : "failed";
+  slot.detail = up ? "" : "its underlay " + underlay + " has no device at present";
+  const bool other = now != *slot.tunnel;
+  slot.tunnel = std::move(now);
+  return other;
+}
+
+void Ports::LookAtTunnels(v1::FromPlugin& out) {
+  tunnels_ = 0;
+  for (auto& [name, slot] : slots_) {
+    if (!slot.tunnel) continue;
+    const std::string before = slot.state;
+    const bool other = LookAtTunnel(slot);
+    tunnels_ += slot.state == "up" ? 1 : 0;
+    if (other || slot.state != before) Report(name, slot, out);
+    // A state that is another has the core tell its flows again by itself.
+    if (other && slot.state == before) told_.tunnels();
+  }
 }
 
 void Ports::OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out) {
@@ -91,10 +136,12 @@ void Ports::OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out) {
     }
     Look(name, slot, out);
   }
+  LookAtTunnels(out);
 }
 
 void Ports::OnAnyLink(v1::FromPlugin& out) {
   for (auto& [name, slot] : slots_) Look(name, slot, out);
+  LookAtTunnels(out);
 }
 
 void Ports::Lose(const std::string& name, Slot& slot, v1::FromPlugin& out) {
@@ -106,6 +153,7 @@ void Ports::Lose(const std::string& name, Slot& slot, v1::FromPlugin& out) {
 }
 
 void Ports::Look(const std::string& name, Slot& slot, v1::FromPlugin& out) {
+  if (slot.tunnel) return;
   if (slot.port != nullptr) {
     std::string why;
     const Device before = slot.port->device();
@@ -135,6 +183,7 @@ void Ports::OnTick(v1::FromPlugin& out) {
   for (auto& [name, slot] : slots_) {
     if (slot.port == nullptr || slot.port->HasLostItsProgram()) Look(name, slot, out);
   }
+  LookAtTunnels(out);
 }
 
 void Ports::MarkStale() {
@@ -165,6 +214,7 @@ void Ports::Synced(const std::string& epoch, v1::FromPlugin& out) {
     }
     Report(name, slot, out);
   }
+  LookAtTunnels(out);
 }
 
 Result<void> Ports::WithdrawAll() {
@@ -212,6 +262,16 @@ void Ports::Report(const std::string& name, Slot& slot, v1::FromPlugin& out) con
   port.set_number(slot.number);
   port.set_state(slot.state);
   port.set_detail(slot.detail);
+  if (slot.tunnel) {
+    const TunnelSettings& settings = slot.tunnel->settings;
+    auto& info = *port.mutable_info();
+    info["tunnel"] = settings.TypeName();
+    if (settings.dst_port != 0) info["dst_port"] = std::to_string(settings.dst_port);
+    if (settings.dst_port != 0) info["csum"] = settings.CsumName();
+    if (!settings.underlay.empty()) info["underlay"] = settings.underlay;
+    if (slot.tunnel->mtu != 0) info["underlay_mtu"] = std::to_string(slot.tunnel->mtu);
+    info["mtu_icmp"] = settings.mtu_icmp ? "yes" : "no";
+  }
   if (slot.port == nullptr) return;
   slot.port->FillInfo(port);
   slot.port->FillCounters(port);
@@ -222,6 +282,18 @@ Port* Ports::ByNumber(uint32_t number) const {
     if (slot.number == number) return slot.port.get();
   }
   return nullptr;
+}
+
+const TunnelPort* Ports::Tunnel(uint32_t number) const {
+  for (const auto& [name, slot] : slots_) {
+    if (slot.number == number && slot.tunnel && slot.state == "up") return &*slot.tunnel;
+  }
+  return nullptr;
+}
+
+uint32_t Ports::Mtu(uint32_t number) const {
+  const Port* port = ByNumber(number);
+  return port == nullptr ? 0 : port->device().mtu;
 }
 
 Port* Ports::ByName(const std::string& name) const {

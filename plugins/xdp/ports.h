@@ -14,6 +14,7 @@
 #include "port.h"
 #include "sluice/flow_text.h"
 #include "sluice/sluice.pb.h"
+#include "tunnel.h"
 
 namespace sluice::xdp {
 
@@ -21,11 +22,13 @@ namespace sluice::xdp {
 class Ports : public PortNames {
  public:
   // `opening`: before a device is opened, which takes a while. `before`: before a port goes, when no packet meets it
-  // any more and its table's last statistics are there to be read. `after`: when it has gone.
+  // any more and its table's last statistics are there to be read. `after`: when it has gone. `tunnels`: flows that
+  // lead to a tunnel port have to be made anew.
   struct Told {
     std::function<void()> opening;
     std::function<void(Port&)> before;
     std::function<void()> after;
+    std::function<void()> tunnels;
   };
   Ports(PortContext context, PortSettings defaults, Told told)
       : context_(std::move(context)), defaults_(std::move(defaults)), told_(std::move(told)) {}
@@ -36,7 +39,7 @@ class Ports : public PortNames {
     kRenumbered,  // as kDone, and numbers have another meaning now: flows put before are not to be trusted
   };
   Outcome Put(const v1::Port& port, v1::FromPlugin& out);
-  void Delete(const std::string& name);
+  void Delete(const std::string& name, v1::FromPlugin& out);
   // A device changed, or any may have: ports go and come with theirs.
   void OnLink(const LinkMonitor::Event& event, v1::FromPlugin& out);
   void OnAnyLink(v1::FromPlugin& out);
@@ -62,6 +65,11 @@ class Ports : public PortNames {
   [[nodiscard]] Port* BySerial(uint64_t serial) const;
   [[nodiscard]] const std::string& NameOf(const Port& port) const;
   void ForEach(const std::function<void(Port& port)>& call) const;
+  // A tunnel port that is up, or nullptr.
+  [[nodiscard]] const TunnelPort* Tunnel(uint32_t number) const;
+  [[nodiscard]] bool HasTunnels() const { return tunnels_ != 0; }  // that are up
+  // Of the port's device; 0 where it has none.
+  [[nodiscard]] uint32_t Mtu(uint32_t number) const;
 
   // PortNames: open or not.
   [[nodiscard]] std::optional<uint32_t> Number(std::string_view name) const override;
@@ -76,6 +84,7 @@ class Ports : public PortNames {
     std::string state;   // as in v1::Port
     std::string detail;  // why not up
     std::unique_ptr<Port> port;
+    std::optional<TunnelPort> tunnel;  // it is one, and never has a device
     bool stale = false;
     std::map<std::string, uint64_t> reported;
     // What the device was like when opening it failed; no other try until it is different.
@@ -83,17 +92,22 @@ class Ports : public PortNames {
   };
   using Slots = std::map<std::string, Slot, std::less<>>;
 
+  Outcome PutNow(const v1::Port& port, v1::FromPlugin& out);
   void Open(const std::string& name, Slot& slot);
   void Close(Slot& slot, bool withdraw);
   void Look(const std::string& name, Slot& slot, v1::FromPlugin& out);
   void Lose(const std::string& name, Slot& slot, v1::FromPlugin& out);
   void Report(const std::string& name, Slot& slot, v1::FromPlugin& out) const;
+  // After any port came, went or changed: tunnel ports depend on their underlay.
+  void LookAtTunnels(v1::FromPlugin& out);
+  bool LookAtTunnel(Slot& slot);
 
   PortContext context_;
   PortSettings defaults_;
   Told told_;
   Slots slots_;
   std::map<uint64_t, Slots::iterator> by_serial_;
+  size_t tunnels_ = 0;  // up
 };
 
 }  // namespace sluice::xdp

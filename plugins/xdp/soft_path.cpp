@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "soft_path.h"
 
+#include <arpa/inet.h>
 #include <linux/if_ether.h>
 
 #include <cstring>
@@ -17,25 +18,30 @@ Result<void> SoftPath::Open() {
   return {};
 }
 
-Result<void> SoftPath::Send(Port& in_port, std::span<const uint8_t> packet, const Actions& actions,
-                            v1::FromPlugin& out) {
+Result<void> SoftPath::Send(Port& in_port, const SeenPacket& packet, const Actions& actions, v1::FromPlugin& out) {
   if (!sender_) return Error{"not_open", "there is no packet socket to send by"};
-  if (packet.size() < ETH_HLEN) {
-    return Error{"bad_packet", "a packet of " + std::to_string(packet.size()) + " bytes has no Ethernet header"};
+  if (packet.bytes.size() < ETH_HLEN) {
+    return Error{"bad_packet", "a packet of " + std::to_string(packet.bytes.size()) + " bytes has no Ethernet header"};
   }
   in_port.Count(SLUICE_COUNT_executed);
-  in_port.Count(SLUICE_COUNT_rx_bytes, packet.size());
-  Execute(in_port, packet, soft::Parse(packet, in_port.number()).headers, actions, nullptr, out);
+  in_port.Count(SLUICE_COUNT_rx_bytes, packet.bytes.size());
+  Execute(in_port, packet, Parse(packet, in_port.number()).headers, actions, nullptr, out);
   return {};
 }
 
-void SoftPath::Execute(Port& in_port, std::span<const uint8_t> packet, const soft::Headers& headers,
-                       const Actions& actions, const Ufid* ufid, v1::FromPlugin& out) {
+std::string SoftPath::InPortOf(const Port& in_port, const SeenPacket& packet) const {
+  const auto name = packet.pass ? ports_.Name(ntohl(packet.pass->in_port)) : std::nullopt;
+  return name.value_or(ports_.NameOf(in_port));
+}
+
+void SoftPath::Execute(Port& in_port, const SeenPacket& packet, const soft::Headers& headers, const Actions& actions,
+                       const Ufid* ufid, v1::FromPlugin& out) {
   if (!sender_) return in_port.Count(SLUICE_COUNT_software_failed);
   in_port_ = &in_port;
+  pass_ = packet.pass;
   ufid_ = ufid;
   out_ = &out;
-  frame_.Assign(packet);
+  frame_.Assign(packet.bytes);
   soft::Execute(actions, frame_, headers, *this);
 }
 
@@ -72,13 +78,14 @@ void SoftPath::ToController(const sluice::ToController& action, std::span<const 
   in_port_->Count(SLUICE_COUNT_upcall);
   if (action.max_len != 0 && action.max_len < frame.size()) frame = frame.first(action.max_len);
   v1::Upcall& upcall = *out_->add_upcalls();
-  upcall.set_in_port(ports_.NameOf(*in_port_));
+  const SeenPacket seen{frame_.bytes(), pass_};
+  upcall.set_in_port(InPortOf(*in_port_, seen));
   upcall.set_reason("action");
   upcall.set_data(frame.data(), frame.size());
   upcall.set_length(static_cast<uint32_t>(length));
   if (ufid_ != nullptr) upcall.set_ufid(ufid_->ToString());
   if (!in_port_->settings().upcall_match) return;
-  upcall.set_match(FormatMatch(soft::ToMatch(soft::Parse(frame_.bytes(), in_port_->number())), ports_));
+  upcall.set_match(FormatMatch(soft::ToMatch(Parse(seen, in_port_->number())), ports_));
 }
 
 void SoftPath::Expired() { in_port_->Count(SLUICE_COUNT_ttl_expired); }

@@ -10,6 +10,7 @@
 #include <span>
 
 #include "packet_sender.h"
+#include "pass_packet.h"
 #include "ports.h"
 #include "sluice/action.h"
 #include "sluice/sluice.pb.h"
@@ -29,10 +30,13 @@ class SoftPath : soft::Sink {
 
   // A packet out: executes `actions`, which soft::Check has passed, on a packet as received on `in_port`. What goes to
   // the controller goes into `out`. Errors: "bad_packet", "not_open". The caller counts them.
-  Result<void> Send(Port& in_port, std::span<const uint8_t> packet, const Actions& actions, v1::FromPlugin& out);
-  // The same for a packet that is counted already, and has the flow `ufid` (nullptr: none).
-  void Execute(Port& in_port, std::span<const uint8_t> packet, const soft::Headers& headers, const Actions& actions,
+  Result<void> Send(Port& in_port, const SeenPacket& packet, const Actions& actions, v1::FromPlugin& out);
+  // The same for a packet that is counted already, in any pass, and has the flow `ufid` (nullptr: none). `in_port`:
+  // which received it.
+  void Execute(Port& in_port, const SeenPacket& packet, const soft::Headers& headers, const Actions& actions,
                const Ufid* ufid, v1::FromPlugin& out);
+  // What its in_port is called by now: a tunnel port may have taken the place of the one that received it.
+  [[nodiscard]] std::string InPortOf(const Port& in_port, const SeenPacket& packet) const;
   // Sends what is waiting. Errors: of the first frame that a device did not take; they are counted at its port.
   Result<void> Flush();
 
@@ -48,6 +52,7 @@ class SoftPath : soft::Sink {
   soft::Frame frame_;
   // Of the packet at hand.
   Port* in_port_ = nullptr;
+  std::optional<sluice_pass> pass_;
   const Ufid* ufid_ = nullptr;
   v1::FromPlugin* out_ = nullptr;
 };

@@ -62,7 +62,7 @@ void TupleSpace::FreeRecord(uint32_t record) {
   sluice_record& r = records_[record];
   if (r.n_edits != 0) edits_.Give(r.first_edit, r.n_edits);
   r.n_edits = 0;
-  if (r.terminal == SLUICE_ACTION_GROUP) groups_.erase(record);
+  if (!held_.empty()) held_.erase(record);
   infos_[record] = {};
   free_records_.push_back(record);
 }
@@ -91,7 +91,8 @@ Result<uint32_t> TupleSpace::WriteRecord(uint32_t slot, const KeyWords& key, uin
   r.priority = priority;
   r.mask_slot = static_cast<uint16_t>(slot);
   std::copy_n(key.begin(), object_.words(), r.key);
-  if (actions.group) groups_[*record] = actions.group;
+  if (actions.group) held_[*record] = actions.group;
+  if (actions.step) held_[*record] = actions.step;
   return record;
 }
 

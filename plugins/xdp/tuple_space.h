@@ -133,7 +133,7 @@ class TupleSpace final : public FlowTable {
   std::vector<Info> infos_;
   uint32_t never_used_ = 0;  // this record and those after it
   std::vector<uint32_t> free_records_;
-  std::unordered_map<uint32_t, std::shared_ptr<const Group>> groups_;  // by record
+  std::unordered_map<uint32_t, std::shared_ptr<const void>> held_;  // by record: what its terminal refers to
 
   std::vector<Flow> flows_;
   std::vector<uint32_t> free_flows_;

@@ -103,29 +103,6 @@ Action RandomOutput(Rng& rng) {
   }
 }
 
-// What XDP does to a packet and, rarely, set(sctp). As long as it is, a list does not push more tags than the headroom
-// in front of a packet and the rig's buffers have room for.
-Action RandomEdit(Rng& rng, const Match& like, const Actions& before) {
-  constexpr ptrdiff_t kPushes = 20;
-  const auto is_push = [](const Action& action) { return std::holds_alternative<PushVlan>(action); };
-  switch (rng.Below(10)) {
-    case 0:
-    case 1:
-      return PopVlan{};
-    case 2:
-    case 3:
-      if (std::ranges::count_if(before, is_push) < kPushes) return RandomPush(rng);
-      [[fallthrough]];
-    case 4:
-    case 5:
-      return rng.OneIn(2) ? DecTtl{} : DecTtl{{RandomOutput(rng)}};
-    default: {
-      const Action set = RandomSet(rng, like);
-      return ActionName(set) == "set(sctp)" && !rng.OneIn(4) ? RandomEdit(rng, like, before) : set;
-    }
-  }
-}
-
 // Of a list of edits: mostly a few, now and then very many.
 size_t RandomLength(Rng& rng) {
   if (rng.OneIn(12)) return 1 + rng.Below(40);
@@ -201,6 +178,29 @@ Step RandomPacketStep(Rng& rng, std::vector<Bytes>& frames) {
 }
 
 }  // namespace
+
+// What XDP does to a packet and, rarely, set(sctp). As long as it is, a list does not push more tags than the headroom
+// in front of a packet and the rig's buffers have room for.
+Action RandomEdit(Rng& rng, const Match& like, const Actions& before) {
+  constexpr ptrdiff_t kPushes = 20;
+  const auto is_push = [](const Action& action) { return std::holds_alternative<PushVlan>(action); };
+  switch (rng.Below(10)) {
+    case 0:
+    case 1:
+      return PopVlan{};
+    case 2:
+    case 3:
+      if (std::ranges::count_if(before, is_push) < kPushes) return RandomPush(rng);
+      [[fallthrough]];
+    case 4:
+    case 5:
+      return rng.OneIn(2) ? DecTtl{} : DecTtl{{RandomOutput(rng)}};
+    default: {
+      const Action set = RandomSet(rng, like);
+      return ActionName(set) == "set(sctp)" && !rng.OneIn(4) ? RandomEdit(rng, like, before) : set;
+    }
+  }
+}
 
 Bytes RandomFrame(Rng& rng) {
   Bytes frame = reference::Build(reference::RandomPacket(rng));

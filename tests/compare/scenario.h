@@ -42,6 +42,8 @@ Match RandomMatch(reference::Rng& rng, const Match& key, const Match& other);
 // Any list of edits, outputs and the rest; most of them ones that XDP can do. Now and then one of forty actions. Fields
 // that are set are mostly ones that a packet with the key `like` has.
 Actions RandomActions(reference::Rng& rng, const Match& like = {});
+// One of what such a list does to a packet, after `before`.
+Action RandomEdit(reference::Rng& rng, const Match& like, const Actions& before);
 // Frames of at least the 14 bytes that a test run takes.
 reference::Bytes RandomFrame(reference::Rng& rng);
 

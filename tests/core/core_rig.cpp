@@ -72,17 +72,18 @@ void CoreRig::RequestLoad(const std::string& name, bool process) {
   core->OnRequest(request, [this](v1::Reply reply) { late_replies.push_back(std::move(reply)); });
 }
 
-void CoreRig::SayHello(const std::string& name, const std::string& token) {
+void CoreRig::SayHello(const std::string& name, const std::string& token, const v1::Capabilities& capabilities) {
   v1::FromPlugin message;
   message.mutable_hello()->set_name(name);
   message.mutable_hello()->set_token(token);
+  *message.mutable_hello()->mutable_capabilities() = capabilities;
   Say(name, message);
 }
 
-void CoreRig::LoadPlugin(const std::string& name, bool process) {
+void CoreRig::LoadPlugin(const std::string& name, bool process, const v1::Capabilities& capabilities) {
   RequestLoad(name, process);
   launcher.last().events.started("1");
-  SayHello(name, launcher.last().token);
+  SayHello(name, launcher.last().token, capabilities);
   ASSERT_EQ(late_replies.size(), 1U);
   EXPECT_TRUE(late_replies.back().ok()) << late_replies.back().detail();
   late_replies.clear();

@@ -36,10 +36,10 @@ class CoreRig {
   static CoreSettings Settings();
 
   // Whole life of a plugin until it runs. Its identity on the bus is its name.
-  void LoadPlugin(const std::string& name, bool process = false);
+  void LoadPlugin(const std::string& name, bool process = false, const v1::Capabilities& capabilities = {});
   // Only what a request does.
   void RequestLoad(const std::string& name, bool process = false);
-  void SayHello(const std::string& name, const std::string& token);
+  void SayHello(const std::string& name, const std::string& token, const v1::Capabilities& capabilities = {});
   void AddPort(const std::string& name, const std::string& plugin);
 
   // Batches for that plugin that were not looked at, acknowledged on the way where `ack`.

@@ -134,8 +134,9 @@ TEST(PacketFields, ContradictionsNameTheField) {
   ExpectRefused("ipv6(proto=0)", "contradict", 1);
   ExpectRefused("eth_type(0x0100)", "eth_type contradicts", 1);
   ExpectRefused("in_port(1),skb_mark(0x5)", "skb_mark is nothing that a packet has", 12);
-  ExpectRefused("recirc_id(0x5)", "recirc_id", 1);
-  ExpectRefused("tunnel(tun_id=0x5)", "tunnel(tun_id)", 1);
+  ExpectRefused("in_port(1),dp_hash(0x5)", "dp_hash", 12);
+  ExpectRefused("ct_label(0x5)", "ct_label", 1);
+  ExpectRefused("recirc_id(0x5/0xf)", "recirc_id has a mask", 1);
   ExpectRefused("icmpv6(type=135),nd(target=fe80::1)", "nd(target)", 18);
 }
 
@@ -146,6 +147,19 @@ TEST(PacketFields, ZeroMetadataOfADumpIsReadOver) {
 TEST(PacketFields, BadTextIsToldWithItsPlace) {
   ExpectRefused("in_port(1),eth_typ(0x0800)", "unknown match field 'eth_typ'", 12);
   ExpectRefused("ipv4(dst=10.0.0)", "", 10);
+}
+
+TEST(PacketFields, WhatPassesBeforeHaveLeft) {
+  const auto beside = [](const std::string& fields) {
+    const auto packet = ReadFields(fields, NumbersOnly());
+    return packet ? FormatMatch(packet->beside) : Explain(packet.error(), fields);
+  };
+  EXPECT_EQ(beside("recirc_id(0x5),in_port(1),ipv4(dst=10.0.0.1)"), "recirc_id(0x5)");
+  EXPECT_EQ(beside("recirc_id(0),tunnel(tun_id=0),ct_state(0),in_port(1)"), "");
+  EXPECT_EQ(beside("tunnel(tun_id=0x7b,src=10.1.0.1,dst=10.1.0.2,tos=0,ttl=64,flags(csum|key)),in_port(9)"),
+            "tunnel(tun_id=0x7b,src=10.1.0.1,dst=10.1.0.2,ttl=64,flags(csum|key))");
+  EXPECT_EQ(beside("tunnel(flags(+key-df))"), "tunnel(flags(key))");
+  EXPECT_EQ(beside("ct_state(+est-new),ct_zone(0x5),ct_mark(0x7)"), "ct_state(est|trk),ct_zone(0x5),ct_mark(0x7)");
 }
 
 }  // namespace

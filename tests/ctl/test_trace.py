@@ -56,7 +56,7 @@ class Trace(DaemonTest):
         trace, = self.trace(FIELDS)
         self.assertEqual(list(trace), ["packet", "in_port", "plugin", "length", "frame", "malformed", "passes",
                                        "outputs", "upcalls", "end"])
-        self.assertEqual(list(trace["passes"][0]), ["match", "mask", "flow", "equals", "absent", "steps"])
+        self.assertEqual(list(trace["passes"][0]), ["match", "frame", "mask", "flow", "equals", "absent", "steps"])
         self.assertEqual(trace["passes"][0]["flow"]["ufid"], ufid)
         self.assertEqual([output["port"] for output in trace["outputs"]], ["p1"])
         self.assertEqual(trace["end"]["reason"], "done")
@@ -86,12 +86,54 @@ class Trace(DaemonTest):
         self.assertEqual(len(self.trace(FIELDS)[0]["passes"][0]["equals"]), 1)
         self.assertIn("the datapath takes any of them", self.run_ctl("trace", FIELDS).stdout)
 
-    def test_recirc_ends_it(self):
-        self.add("in_port(p0), actions:set(eth(src=02:00:00:00:00:09)),recirc(0x5)")
+    def test_passes(self):
+        first = self.add("in_port(p0), actions:set(eth(src=02:00:00:00:00:09)),recirc(0x5)")
         trace, = self.trace(FIELDS)
-        self.assertEqual(trace["end"]["reason"], "untraceable")
-        self.assertIn("begins another pass", trace["end"]["detail"])
-        self.assertEqual(len(trace["passes"][0]["steps"]), 1)
+        self.assertEqual(len(trace["passes"]), 2)
+        self.assertEqual(trace["end"]["reason"], "miss")
+        self.assertIn("no flow has recirc_id(0x5)", trace["end"]["detail"])
+        second = self.add("recirc_id(0x5),eth(src=02:00:00:00:00:09), actions:p1")
+        trace, = self.trace(FIELDS)
+        self.assertEqual([one["flow"]["ufid"] for one in trace["passes"]], [first, second])
+        self.assertEqual(trace["passes"][0]["steps"][1]["now"], "recirc_id(0x5)")
+        self.assertEqual(trace["passes"][1]["frame"], trace["outputs"][0]["frame"])
+        self.assertRegex(self.run_ctl("trace", FIELDS).stdout, r"\n  pass 2: recirc_id\(0x5\),in_port\(p0\),eth\(")
+        # What it printed of the second pass begins there.
+        again, = self.trace(trace["passes"][1]["match"])
+        self.assertEqual([one["flow"]["ufid"] for one in again["passes"]], [second])
+        self.add("recirc_id(0x5),eth(src=02:00:00:00:00:09), actions:recirc(0x5)")
+        self.assertEqual(self.trace(FIELDS)[0]["end"]["reason"], "too_deep")
+
+    def test_tunnels(self):
+        self.run_ctl("port", "add", "vx0", "--plugin", self.plugin, "--option", "tunnel=vxlan", "--option",
+                     "underlay=p1")
+        self.add("in_port(p0), actions:set(tunnel(tun_id=0x7b,src=172.16.0.1,dst=172.16.0.2,flags(df|key))),vx0")
+        trace, = self.trace("--in-port", "p0", "--hex", FRAME.hex())
+        output, = trace["outputs"]
+        self.assertEqual((output["port"], output["tunnel"], output["length"]), ("p1", "vx0", len(FRAME) + 50))
+        self.assertEqual(output["frame"][:24], "00" * 12)  # the kernel's routes decide
+        self.assertIn("out by p1 through vx0, 92 bytes: ",
+                      self.run_ctl("trace", "--in-port", "p0", "--hex", FRAME.hex()).stdout)
+        self.add("in_port(p1), actions:tnl_pop(vx0)")
+        inner = self.add("in_port(vx0),tunnel(tun_id=0x7b,dst=172.16.0.2), actions:p0")
+        trace, = self.trace("--in-port", "p1", "--hex", output["frame"])
+        self.assertEqual(trace["passes"][1]["flow"]["ufid"], inner)
+        self.assertEqual(trace["outputs"][0]["frame"], FRAME.hex())
+        self.assertIn("tunnel(tun_id=0x7b,src=172.16.0.1,dst=172.16.0.2,", trace["passes"][1]["match"])
+        trace, = self.trace("--in-port", "p1", "--hex", output["frame"][:-2])
+        self.assertEqual(trace["end"]["reason"], "tunnel")
+        self.assertRegex(trace["end"]["detail"], "counted as tnl_malformed$")
+        trace, = self.trace("in_port(vx0),tunnel(tun_id=0x7b,dst=172.16.0.2),ipv4(dst=10.0.0.1)")
+        self.assertEqual([one["flow"]["ufid"] for one in trace["passes"]], [inner])
+
+    def test_bad_ct_states(self):
+        self.refused(2, r"--ct-state: there is no state 'old'; there are new, est", FIELDS, "--ct-state", "new,old")
+        self.refused(2, r"--ct-mark", FIELDS, "--ct-mark", "many")
+
+    def test_options_before_the_fields(self):
+        self.add("in_port(p0), actions:p1")
+        self.assertEqual(self.trace("--ct-state", "new", "--ct-state", "est,rpl", "--ct-mark", "0x7", FIELDS)[0]["end"]["reason"],
+                         "done")
 
     def test_hex(self):
         self.add("in_port(p0),eth_type(0x0800), actions:p1")

@@ -34,6 +34,7 @@ HandlerRig::HandlerRig(const test::Netns& netns, unsigned ports, const std::map<
   reclaimer_ = parts.reclaimer.get();
   parts.groups = Must(Groups::Create(*reclaimer_));
   parts.links = std::make_unique<LinkMonitor>(Must(LinkMonitor::Open()));
+  parts.pass_maps = Must(PassMaps::Create());
   parts.kept = std::make_unique<KeptState>(run_dir_.path(), "xdp");
   parts.object_path = SLUICE_TEST_OBJECT;
   parts.defaults.miss = SLUICE_MISS_PASS;

@@ -130,7 +130,7 @@ class Flows(SluiceTest):
             return flow["offload"] and flow["offload"][0]["state"] == "refused" and flow["offload"][0]
         verdict = wait_until(refused, "the verdict")
         self.assertIn("ct_state", verdict["detail"])
-        self.assertEqual(verdict["reason"], "unsupported_field")
+        self.assertEqual(verdict["reason"], "never_matches")
         text = self.lab.ctl("flow", "dump").stdout
         self.assertIn("ct_state", text)
         self.assertNotIn("offloaded:yes", text)

@@ -25,6 +25,7 @@ class Orphans(SluiceTest):
     daemon_args = None
     orphan = "keep"
     times = ""
+    beside = ""
 
     def setUp(self):
         super().setUp()
@@ -32,7 +33,7 @@ class Orphans(SluiceTest):
         ports = "".join(f'[[port]]\nname = "{port}"\n' for port in self.ports)
         with open(self.config, "w") as config:
             config.write(f'[times]\nrejoin_ms = {REJOIN_MS}\norphan_ms = 60000\nrestart_ms = 100\n{self.times}\n'
-                         f'[[plugin]]\nname = "xdp"\nisolation = "process"\norphan = "{self.orphan}"\n{ports}')
+                         f'[[plugin]]\nname = "xdp"\nisolation = "process"\norphan = "{self.orphan}"\n{ports}{self.beside}')
         self.one, self.two = self.hosts
         self.addCleanup(self.end_host)
         self.start()
@@ -56,8 +57,7 @@ class Orphans(SluiceTest):
         self.lab.daemon.popen.wait()
 
     def plugin(self):
-        plugin, = self.lab.query("plugin", "list")
-        return plugin
+        return next(plugin for plugin in self.lab.query("plugin", "list") if plugin["name"] == "xdp")
 
     def programs(self):
         """How many of the switch's devices have an XDP program."""
@@ -133,6 +133,33 @@ class Keep(Orphans):
         self.assertEqual({port["info"]["miss"] for port in self.lab.query("port", "list")}, {"drop"})
         self.add_flow(self.text)
         self.host_pid = self.plugin()["pid"]
+
+
+class KeepPasses(Orphans):
+    """The programs of later passes stay, too, though who brought them dies with the daemon."""
+    beside = '[[plugin]]\nname = "recirc"\n'
+    texts = ("in_port(p0),eth_type(0x88b6), actions:recirc(0x1)",
+             "recirc_id(0x1),in_port(p0),eth_type(0x88b6), actions:p1")
+
+    def test_the_core_is_killed_and_started_again_without_loss(self):
+        ufids = [self.add_flow(text) for text in self.texts]
+        with wire.Receiver(self.two, 0x88b6) as receiver:
+            sender = wire.Sender(self.one, self.two.mac, RATE, eth_type=0x88b6)
+            wait_until(lambda: len(receiver) > 100, "packets to flow")
+            self.kill_daemon()
+            flowing = len(receiver)
+            wait_until(lambda: len(receiver) > flowing + RATE, "packets to flow without a daemon")
+            self.start()
+            self.assertEqual([self.add_flow(text) for text in self.texts], ufids)
+            wait_until(lambda: not self.plugin()["detail"], "the time to put flows again to be over")
+            flowing = len(receiver)
+            wait_until(lambda: len(receiver) > flowing + RATE, "packets to flow on")
+            sent = sender.stop()
+            receiver.wait(sent, timeout=2)
+            self.assertEqual((sent - len(receiver), receiver.duplicates), (0, 0))
+        self.assertEqual(sum(port.get("missed_tail_call", 0) for port in self.lab.counters().values()), 0)
+        self.lab.ctl("plugin", "unload", "recirc")
+        wait_until(lambda: self.flow(ufids[0])["offload"][0].get("reason") == "needs_recirc", "the flow to be refused")
 
 
 class Withdraw(Orphans):

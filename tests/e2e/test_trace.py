@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """sluicectl trace against what XDP does: random flows, random packets, each sent for real and traced. The ports that it
-left by, the bytes and the flow that counted it must agree. SLUICE_SEED=N runs one seed again."""
+left by, the bytes and the flows that counted it must agree, in one pass and in several. SLUICE_SEED=N runs one seed
+again."""
 import collections
 import contextlib
 import json
@@ -159,7 +160,7 @@ class Generator:
         return ",".join(actions + [self.rng.choice(("p0", "p1", "p2", "p3", "p3"))])
 
 
-class TraceAndDatapath(SluiceTest):
+class Agreement(SluiceTest):
     ports = ("p0", "p1", "p2", "p3")
 
     def setUp(self):
@@ -169,6 +170,10 @@ class TraceAndDatapath(SluiceTest):
         self.taps = {host.port: Tap(host) for host in self.hosts}
         for tap in self.taps.values():
             self.addCleanup(tap.socket.close)
+        self.ends, self.counted, self.left, self.passes = collections.Counter(), collections.Counter(), 0, 0
+        seed = int(os.environ.get("SLUICE_SEED", random.SystemRandom().randrange(1 << 32)))
+        print(f"SLUICE_SEED={seed}", flush=True)
+        self.rng = random.Random(seed)
 
     def put(self, lines):
         path = os.path.join(self.lab.run_dir, "flows")
@@ -199,16 +204,45 @@ class TraceAndDatapath(SluiceTest):
                 got.update((port, frame) for frame in tap.frames())
         return got
 
+    def sentinels(self, ports):
+        """To be put: what goes everywhere, so that whatever else a packet before it did has arrived by then."""
+        return [f"in_port({port}),eth_type({SENTINEL:#06x}), priority:{10000 + n}, "
+                f"actions:p0,p1,p2,p3,trunc(30),p0,p1,p2,p3" for n, port in enumerate(ports)]
+
+    def compare(self, host, packets):
+        sentinel = bytes.fromhex("02aa0000000102aa00000002") + struct.pack("!H", SENTINEL) + bytes(46)
+        with contextlib.closing(host.socket()) as raw:
+            for data, trace in zip([*packets, sentinel], self.trace(host.port, [*packets, sentinel])):
+                expected = collections.Counter((output["port"], bytes.fromhex(output["frame"]))
+                                               for output in trace["outputs"])
+                raw.send(data)
+                self.assertEqual(self.arrived(expected), expected, json.dumps(trace, indent=1))
+                self.ends[trace["end"]["reason"]] += 1
+                self.left += sum(expected.values())
+                self.passes += len(trace["passes"]) - 1
+                for one in trace["passes"]:
+                    if one["flow"]:
+                        self.assertEqual(one["equals"], [])
+                        self.counted[one["flow"]["ufid"]] += 1
+
+    def check_counters(self, flows):
+        expected = {flow["ufid"]: self.counted[flow["ufid"]] for flow in flows}
+
+        def counters():
+            return {flow["ufid"]: flow["packets"] for flow in self.lab.query("flow", "dump")}
+        with contextlib.suppress(Exception):  # counters come about once a second; what differs is told below
+            wait_until(lambda: counters() == expected, "the counters", timeout=5)
+        self.assertEqual(counters(), expected)
+
+
+class OnePass(Agreement):
     def test_they_agree(self):
-        seed = int(os.environ.get("SLUICE_SEED", random.SystemRandom().randrange(1 << 32)))
-        print(f"SLUICE_SEED={seed}", flush=True)
-        rng = random.Random(seed)
-        generate = Generator(rng)
+        generate = Generator(self.rng)
         specs = [generate.spec() for _ in range(30)]
+        rng = self.rng
         lines = [f"{generate.match(rng.choice(specs), rng.choice(('p0', 'p0', 'p1')))}, priority:{priority + 1}, "
                  f"actions:{generate.actions()}" for priority in range(FLOWS)]
-        lines += [f"in_port(p{n}),eth_type({SENTINEL:#06x}), priority:{100 + n}, "
-                  f"actions:p0,p1,p2,p3,trunc(30),p0,p1,p2,p3" for n in (0, 1)]
+        lines += self.sentinels(("p0", "p1"))
         lines += [f"{generate.match(rng.choice(specs), 'p0')}, priority:{90 + n}, actions:ct(commit),p1"
                   for n in range(3)]  # refused
         flows = self.put(line for line in dict((line.split(", priority")[0], line) for line in lines).values())
@@ -224,31 +258,87 @@ class TraceAndDatapath(SluiceTest):
         self.assertGreater(self.ends["miss"], 0)
         self.check_counters(flows)
 
-    ends, counted, left = collections.Counter(), collections.Counter(), 0
 
-    def compare(self, host, packets):
-        sentinel = bytes.fromhex("02aa0000000102aa00000002") + struct.pack("!H", SENTINEL) + bytes(46)
-        with contextlib.closing(host.socket()) as raw:
-            for data, trace in zip([*packets, sentinel], self.trace(host.port, [*packets, sentinel])):
-                expected = collections.Counter((output["port"], bytes.fromhex(output["frame"]))
-                                               for output in trace["outputs"])
-                raw.send(data)
-                self.assertEqual(self.arrived(expected), expected, json.dumps(trace, indent=1))
-                self.ends[trace["end"]["reason"]] += 1
-                self.left += sum(expected.values())
-                flow = trace["passes"][0]["flow"]
-                if flow:
-                    self.assertEqual(trace["passes"][0]["equals"], [])
-                    self.counted[flow["ufid"]] += 1
+class SeveralPasses(Agreement):
+    """Recirculation, and tunnels whose headers tnl_push says down to the last byte."""
+    tunnels = {"vx0": ("vxlan", "udp", 17, 4789), "gen0": ("geneve", "udp", 17, 6081), "gre0": ("gre", "gre", 47, None)}
+    ids = (1, 2, 3)
 
-    def check_counters(self, flows):
-        expected = {flow["ufid"]: self.counted[flow["ufid"]] for flow in flows}
+    def push(self):
+        name = self.rng.choice(list(self.tunnels))
+        kind, _, proto, dst = self.tunnels[name]
+        key = self.rng.choice((0x7b, 0x7c))
+        if kind == "gre":
+            size, number, inner = 42, 3, f"gre((flags=0x2000,proto=0x6558),key={key:#x})"
+        else:
+            size, number = 50, 4 if kind == "vxlan" else 5
+            inner = f"udp(src=40000,dst={dst},csum={self.rng.choice(('0x0', '0xffff'))})," + \
+                (f"vxlan(flags=0x8000000,vni={key:#x})" if kind == "vxlan" else f"geneve(vni={key:#x})")
+        return (f"tnl_push(tnl_port({name}),header(size={size},type={number},eth(dst=02:aa:00:00:00:01,src=02:aa:00:00:00:02,"
+                f"dl_type=0x0800),ipv4(src=172.16.0.1,dst=172.16.0.2,proto={proto},tos=0,ttl=64,frag=0x4000),{inner}),"
+                f"out_port(p3))")
 
-        def counters():
-            return {flow["ufid"]: flow["packets"] for flow in self.lab.query("flow", "dump")}
-        with contextlib.suppress(Exception):  # counters come about once a second; what differs is told below
-            wait_until(lambda: counters() == expected, "the counters", timeout=5)
-        self.assertEqual(counters(), expected)
+    def actions(self, generate):
+        while True:
+            edits = [generate.edit() for _ in range(self.rng.choice((0, 0, 1, 2)))]
+            if not any(edit.startswith(("set(sctp", "dec_ttl(le_1(set")) for edit in edits):
+                break
+        end = self.rng.choice(("recirc", "recirc", "recirc", "push", "p1", "p2", "drop"))
+        if end == "recirc":
+            end = f"recirc({self.rng.choice(self.ids)})"
+        elif end == "push":
+            end = self.push()
+        return "drop" if end == "drop" else ",".join([*edits, end])
+
+    def test_they_agree(self):
+        self.lab.ctl("plugin", "load", "recirc")
+        for name, (kind, _, _, _) in self.tunnels.items():
+            self.lab.ctl("port", "add", name, "--plugin", "xdp", "--option", f"tunnel={kind}", "--option", "underlay=p3")
+        generate = Generator(self.rng)
+        specs = [generate.spec() for _ in range(30)]
+        lines = []
+        for priority in range(2 * FLOWS):
+            spec = self.rng.choice(specs)
+            where = self.rng.choice(("p0", "p0", "p3", *self.ids, *self.ids, *self.tunnels))
+            match = generate.match(spec, where if isinstance(where, str) else "p0")
+            if isinstance(where, int):
+                match = f"recirc_id({where})," + match
+            elif where in self.tunnels and "in_port" in match:
+                match = f"tunnel(tun_id={self.rng.choice((0x7b, 0x7c)):#x})," + match
+            lines.append(f"{match}, priority:{1000 + priority}, actions:{self.actions(generate)}")
+        lines += [f"recirc_id({number}), priority:{number}, actions:p{number % 3}" for number in self.ids]
+        # What comes back from the wire is opened before all else; what nothing takes takes another pass.
+        lines += [f"in_port(p3),eth_type(0x0800),ipv4(proto=17),udp(dst={dst}), priority:{5000 + n}, actions:tnl_pop({name})"
+                  for n, (name, (_, inner, _, dst)) in enumerate(self.tunnels.items()) if inner == "udp"]
+        lines += ["in_port(p3),eth_type(0x0800),ipv4(proto=47), priority:5010, actions:tnl_pop(gre0)",
+                  f"in_port(p0),eth_type(0x88b5), priority:5020, actions:{self.push()}",
+                  "in_port(p0), priority:31, actions:recirc(0x1)"]
+        lines += [f"in_port({name}), priority:{40 + n}, actions:recirc({self.rng.choice(self.ids)})"
+                  for n, name in enumerate(self.tunnels)]
+        lines += self.sentinels(("p0", "p3"))
+        flows = self.put(line for line in dict((line.split(", priority")[0], line) for line in lines).values())
+        states = collections.Counter(flow["offload"][0]["state"] for flow in flows)
+        packets = [generate.packet(self.rng.choice(specs) if self.rng.randrange(4) else generate.spec())
+                   for _ in range(PACKETS // 2)]
+        self.compare(self.hosts[0], packets)
+        # What was sent into tunnels comes back by the wire, some of it damaged.
+        sent = [bytes.fromhex(output["frame"]) for trace in self.trace("p0", packets) for output in trace["outputs"]
+                if "tunnel" in output]
+        outer = sent[:PACKETS // 4]
+        while len(outer) < PACKETS // 2:
+            frame = bytearray(self.rng.choice(sent))
+            if self.rng.randrange(2):
+                frame[self.rng.randrange(14, 60)] ^= 1 << self.rng.randrange(8)
+            outer.append(bytes(frame[:self.rng.randrange(26, len(frame))] if generate.one_in(4) else frame))
+        self.compare(self.hosts[3], outer)
+        print(f"flows: {dict(states)}; packets: {dict(self.ends)}, {self.passes} passes after the first, "
+              f"{self.left} frames out", flush=True)
+        self.assertGreater(states["installed"], 2 * FLOWS // 2)
+        self.assertGreater(self.passes, PACKETS // 6)
+        self.assertGreater(self.ends["tunnel"], 10)
+        self.check_counters(flows)
+        for port, counters in self.lab.counters().items():
+            self.assertEqual(counters.get("missed_tail_call", 0), 0, port)
 
 
 if __name__ == "__main__":

@@ -245,13 +245,16 @@ void Packet::UpdateSctpChecksum(const Bytes& before) {
 
 class Execution {
  public:
-  Execution(const Bytes& frame, uint32_t in_port, const std::set<uint32_t>& ports)
-      : packet_(frame), in_port_(in_port), ports_(ports) {}
+  Execution(const Bytes& frame, uint32_t in_port, const std::set<uint32_t>& ports, Between* between)
+      : packet_(frame), in_port_(in_port), ports_(ports), between_(between) {}
 
   void Run(const Actions& actions);
   Outcome TakeOutcome() { return std::move(outcome_); }
 
  private:
+  enum class Did { kNothing, kGoesOn, kLeft };
+  Did DoBetween(const Action& action);
+
   // A copy for the next output or upcall. A trunc before it holds for this one alone.
   Bytes Copy() {
     Bytes copy = packet_.bytes();
@@ -265,11 +268,43 @@ class Execution {
   uint32_t in_port_;
   const std::set<uint32_t>& ports_;
   size_t limit_ = kNoLimit;
+  Between* between_;
+  Match tunnel_;  // of set(tunnel(...))
   Outcome outcome_;
 };
 
+Execution::Did Execution::DoBetween(const Action& action) {
+  const Bytes& frame = packet_.bytes();
+  if (const auto* set = std::get_if<SetField>(&action); set != nullptr && ActionName(action) == "set(tunnel)") {
+    for (const FieldInfo& info : kFields) {
+      if (set->fields.Has(info.id)) tunnel_.Set(info.id, set->fields.Value(info.id), set->fields.Mask(info.id));
+    }
+  } else if (const auto* ct = std::get_if<Ct>(&action)) {
+    between_->Track(*ct, frame);
+  } else if (std::holds_alternative<CtClear>(action)) {
+    between_->ForgetTracking(frame);
+  } else if (const auto* recirc = std::get_if<Recirc>(&action)) {
+    between_->Recirculate(recirc->id, frame);
+    return Did::kLeft;
+  } else if (const auto* pop = std::get_if<TnlPop>(&action)) {
+    between_->Pop(pop->port, frame);
+    return Did::kLeft;
+  } else if (const auto* push = std::get_if<TnlPush>(&action)) {
+    between_->Push(*push, frame);
+    return Did::kLeft;
+  } else if (const auto* output = std::get_if<Output>(&action)) {
+    return between_->PushTo(output->port, tunnel_, frame) ? Did::kLeft : Did::kNothing;
+  } else {
+    return Did::kNothing;
+  }
+  return Did::kGoesOn;
+}
+
 void Execution::Run(const Actions& actions) {
   for (const Action& action : actions) {
+    const Did did = between_ == nullptr ? Did::kNothing : DoBetween(action);
+    if (did == Did::kLeft) return;
+    if (did == Did::kGoesOn) continue;
     if (const auto* output = std::get_if<Output>(&action)) {
       outcome_.emissions.push_back({output->port, Copy()});
     } else if (std::holds_alternative<Flood>(action)) {
@@ -301,8 +336,9 @@ void Execution::Run(const Actions& actions) {
 
 }  // namespace
 
-Outcome Execute(const Actions& actions, const Bytes& frame, uint32_t in_port, const std::set<uint32_t>& ports) {
-  Execution execution(frame, in_port, ports);
+Outcome Execute(const Actions& actions, const Bytes& frame, uint32_t in_port, const std::set<uint32_t>& ports,
+                Between* between) {
+  Execution execution(frame, in_port, ports, between);
   execution.Run(actions);
   return execution.TakeOutcome();
 }

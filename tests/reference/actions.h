@@ -28,9 +28,28 @@ struct Outcome {
   bool operator==(const Outcome&) const = default;
 };
 
-// Executes `actions` on `frame`, which came in by `in_port` of `ports`. Throws std::logic_error where it comes to an
-// action that no datapath of Sluice does (conntrack, tunnels, recirculation, set(nd) and the like), and for a frame
-// without an Ethernet header.
-Outcome Execute(const Actions& actions, const Bytes& frame, uint32_t in_port, const std::set<uint32_t>& ports);
+// Does what lies between two passes (passes.h). Frames are as they are by then.
+class Between {
+ public:
+  Between() = default;
+  Between(const Between&) = delete;
+  Between& operator=(const Between&) = delete;
+  virtual ~Between() = default;
+
+  virtual void Track(const Ct& ct, const Bytes& frame) = 0;
+  virtual void ForgetTracking(const Bytes& frame) = 0;
+  virtual void Recirculate(uint32_t id, const Bytes& frame) = 0;
+  virtual void Pop(uint32_t tunnel_port, const Bytes& frame) = 0;
+  virtual void Push(const TnlPush& push, const Bytes& frame) = 0;
+  // False: `port` is no tunnel port.
+  virtual bool PushTo(uint32_t port, const Match& set, const Bytes& frame) = 0;
+};
+
+// Executes `actions` on `frame`, which came in by `in_port` of `ports`. A list ends where the packet leaves for another
+// pass or for a tunnel. Throws std::logic_error where it comes to an action that no datapath of Sluice does (set(nd)
+// and the like; without `between` recirculation, tunnels and connection tracking, too), and for a frame without an
+// Ethernet header.
+Outcome Execute(const Actions& actions, const Bytes& frame, uint32_t in_port, const std::set<uint32_t>& ports,
+                Between* between = nullptr);
 
 }  // namespace sluice::reference

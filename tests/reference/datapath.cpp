@@ -29,6 +29,8 @@ void Datapath::Delete(const Ufid& ufid) { flows_.erase(ufid); }
 std::vector<Flow*> Datapath::Candidates(const Match& key) {
   std::vector<Flow*> best;
   for (auto& [ufid, flow] : flows_) {
+    // A flow that says nothing of recirc_id is for 0.
+    if (!flow.match.Has(Field::recirc_id) && key.ValueOf(Field::recirc_id) != 0) continue;
     if (!Matches(flow.match, key)) continue;
     if (!best.empty() && flow.priority < best.front()->priority) continue;
     if (!best.empty() && flow.priority > best.front()->priority) best.clear();
@@ -37,11 +39,11 @@ std::vector<Flow*> Datapath::Candidates(const Match& key) {
   return best;
 }
 
-Outcome Datapath::Hit(Flow& flow, const Bytes& frame, uint32_t in_port) {
+Outcome Datapath::Hit(Flow& flow, const Bytes& frame, uint32_t in_port, Between* between) {
   ++flow.counters.packets;
   flow.counters.bytes += frame.size();
   flow.counters.tcp_flags |= static_cast<uint32_t>(Parse(frame).key.ValueOf(Field::tcp_flags));
-  return Execute(flow.actions, frame, in_port, ports_);
+  return Execute(flow.actions, frame, in_port, ports_, between);
 }
 
 Parsed Datapath::ParseOn(uint32_t in_port, std::span<const uint8_t> frame) {

@@ -50,7 +50,7 @@ class Datapath {
   // the frame is a miss.
   std::vector<Flow*> Candidates(const Match& key);
   // The frame hits `flow`: executes its actions and counts.
-  Outcome Hit(Flow& flow, const Bytes& frame, uint32_t in_port);
+  Outcome Hit(Flow& flow, const Bytes& frame, uint32_t in_port, Between* between = nullptr);
 
   // Parse's key with in_port.
   static Parsed ParseOn(uint32_t in_port, std::span<const uint8_t> frame);

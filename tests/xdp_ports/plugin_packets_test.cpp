@@ -241,7 +241,7 @@ TEST_F(PluginPacketsDetailTest, ChangesTakeEffectAndInstancesCountApart) {
   // Refused now, so no longer there either.
   const auto refused = rig_->Put("in_port(p0)", "recirc(1)", 0, 2);
   EXPECT_EQ(refused.state(), v1::REFUSED);
-  EXPECT_EQ(refused.reason(), "unsupported_action");
+  EXPECT_EQ(refused.reason(), "needs_recirc");
   at_a_->Send(Udp(4));
   rig_->WaitForPort("p0", [](const v1::Port& port) { return port.counters().at("miss_drop") == 1; });
 }
@@ -250,7 +250,7 @@ TEST_F(PluginPacketsDetailTest, RefusalsNameTheFieldAndThePort) {
   AddPorts();
   const auto field = rig_->Put("in_port(p0),ct_mark(0x1)", "p1");
   EXPECT_EQ(field.state(), v1::REFUSED);
-  EXPECT_EQ(field.reason(), "unsupported_field");
+  EXPECT_EQ(field.reason(), "never_matches");
   EXPECT_TRUE(Contains(field.detail(), "ct_mark")) << field.detail();
   EXPECT_EQ(rig_->Put("in_port(77)", "p1").reason(), "no_such_port");
 }

@@ -107,6 +107,13 @@ v1::Port PluginRig::WaitForPort(const std::string& name, const std::function<boo
   return *found;
 }
 
+std::map<std::string, uint64_t> PluginRig::WaitForCounter(const std::string& port, const std::string& counter,
+                                                          uint64_t value) {
+  const auto deadline = Clock::now() + std::chrono::seconds(5);
+  while (counters_[port][counter] != value && Clock::now() < deadline) Take(std::chrono::milliseconds(100));
+  return counters_[port];
+}
+
 v1::Port PluginRig::WaitForState(const std::string& name, const std::string& state) {
   return WaitForPort(name, [&](const v1::Port& port) { return port.state() == state; });
 }
@@ -171,6 +178,22 @@ void PluginRig::Resync(const std::string& epoch) {
   Until("the resync", [&] { return acked_ >= batch.batch(); });
 }
 
+void PluginRig::Extend(uint64_t serial, const std::string& object) {
+  auto batch = NewBatch();
+  v1::Extension& extension = *batch.add_changes()->mutable_extension();
+  extension.set_plugin("recirc");
+  extension.set_serial(serial);
+  if (serial != 0) (*extension.mutable_provides())["xdp.passes"] = object;
+  Send(batch);
+  Until("the extension", [&] { return acked_ >= batch.batch(); });
+}
+
+bool PluginRig::AsksForResync(std::chrono::milliseconds timeout) {
+  const auto deadline = Clock::now() + timeout;
+  while (!asks_for_resync_ && Clock::now() < deadline) Take(std::chrono::milliseconds(50));
+  return std::exchange(asks_for_resync_, false);
+}
+
 std::optional<v1::Upcall> PluginRig::NextUpcall(std::chrono::milliseconds timeout) {
   const auto deadline = Clock::now() + timeout;
   while (upcalls_.empty() && Clock::now() < deadline) {
@@ -226,6 +249,7 @@ bool PluginRig::Take(std::chrono::milliseconds timeout) {
   acked_ = std::max(acked_, message.ack());
   if (message.has_hello()) hello_ = message.hello();
   bye_ = bye_ || message.bye();
+  asks_for_resync_ = asks_for_resync_ || message.resync();
   for (const auto& stats : message.stats()) {
     v1::FlowStats& sum = stats_[stats.ufid()];
     sum.set_packets(sum.packets() + stats.packets());
@@ -237,6 +261,7 @@ bool PluginRig::Take(std::chrono::milliseconds timeout) {
   for (const auto& port : message.ports()) {
     auto& info = info_[port.name()];
     if (port.info_size() != 0) info = port.info();
+    if (port.counters_size() != 0) counters_[port.name()] = {port.counters().begin(), port.counters().end()};
     port_reports_.push_back(port);
     *port_reports_.back().mutable_info() = info;  // as the core has it: a report without info leaves it as it was
   }

@@ -40,6 +40,8 @@ class PluginRig : public PortNames {
   void DeletePort(const std::string& name);
   // Waits for a report of the port that satisfies.
   v1::Port WaitForPort(const std::string& name, const std::function<bool(const v1::Port&)>& satisfies);
+  // The port's counters once `counter` is `value`; what they are after five seconds.
+  std::map<std::string, uint64_t> WaitForCounter(const std::string& port, const std::string& counter, uint64_t value);
   v1::Port WaitForState(const std::string& name, const std::string& state);
 
   v1::Verdict Put(const std::string& match, const std::string& actions, uint32_t priority = 0, uint64_t instance = 1);
@@ -48,6 +50,10 @@ class PluginRig : public PortNames {
   void PacketOut(const std::string& port, const std::string& data, const std::optional<std::string>& actions = {});
   void Synced();
   void Resync(const std::string& epoch);
+  // Another plugin, "recirc", brings `object` for later passes; `serial` 0: it is gone.
+  void Extend(uint64_t serial, const std::string& object = SLUICE_BPF_DIR "/sluice_passes.bpf.o");
+  // Waits until the plugin wants to be told everything anew; false if it does not in time. Once for each time it asks.
+  bool AsksForResync(std::chrono::milliseconds timeout = std::chrono::seconds(5));
   // For the next start.
   void SetEpoch(const std::string& epoch) { epoch_ = epoch; }
 
@@ -94,10 +100,12 @@ class PluginRig : public PortNames {
   uint64_t seq_ = 0;
   uint64_t acked_ = 0;
   bool bye_ = false;
+  bool asks_for_resync_ = false;
   v1::Hello hello_;
   std::map<std::string, uint32_t> numbers_;
   std::deque<v1::Port> port_reports_;
   std::map<std::string, google::protobuf::Map<std::string, std::string>> info_;  // by port, the newest
+  std::map<std::string, std::map<std::string, uint64_t>> counters_;              // by port, the newest
   std::deque<v1::Upcall> upcalls_;
   std::map<uint64_t, v1::Verdict> verdicts_;    // by seq
   std::map<std::string, v1::FlowStats> stats_;  // by ufid

@@ -5,8 +5,8 @@
 // An exception that leaves a Handler ends the session with bye and the exception's text; it does not cross the library.
 //
 // The thread blocks all signals. It beats every 250 ms between calls to the Handler: the core believes of a plugin
-// whose call takes longer than 0.8 s that it hangs, and kills a process for it. Before a batch with ports the session
-// asks for 5 s; Busy() asks for more at other times. While the core does not take what the plugin says, nothing is
+// whose call takes longer than 0.8 s that it hangs, and kills a process for it. Before a batch with ports, or with
+// what other plugins bring, the session asks for 5 s; Busy() asks for more at other times. While the core does not take what the plugin says, nothing is
 // taken in, batches and descriptors alike, so that what waits stays bounded.
 #pragma once
 
@@ -42,7 +42,8 @@ class PluginSession {
     virtual void OnStop(bool /*keep*/, v1::FromPlugin& /*last*/) {}
     // The core is another one now (its epoch changed), or could not keep what this plugin has yet to be told
     // (ToPlugin.resync): forget verdicts given; the table follows from the start, and what is not put again before
-    // `synced` is to be withdrawn. Called before the first batch of that.
+    // `synced` is to be withdrawn. Called before the first batch of that. A Handler that sets FromPlugin.resync in
+    // anything it says has this come, within about a second (bus/README.md).
     virtual void OnResync() {}
   };
 

@@ -146,8 +146,7 @@ def verdicts(rig):
     do it does not refuse as unknown."""
     first, second, _ = rig.profile.ports
     names = {"{in}": f"in_port({first})", "{out}": second}
-    plugin = rig.plugin()
-    capable = {kind: set(plugin["capabilities"][kind]) for kind in ("fields", "actions")}
+    capable = {kind: rig.capabilities(kind) for kind in ("fields", "actions")}
     for kind, known in capable.items():
         check(known, f"the plugin's hello says nothing of its {kind}")
     judged = {"taken": 0, "refused": 0}

@@ -14,6 +14,9 @@ import struct
 class Profile:
     ports = ("c0", "c1", "c2")
     options = {}  # of the plugin; those of --option come on top
+    # Plugins that are loaded first, as what they bring is to be there, and what they say that they bring counts as the
+    # plugin's own.
+    beside = ()
 
     # Why cases are skipped. None: the hooks below are there.
     why_no_packets = "the profile sends no packets"

@@ -126,6 +126,15 @@ class Rig:
         except sluice.Error as error:
             raise Failure(f"{what}: {error}") from error
 
+    def load_beside(self):
+        for name in self.profile.beside:
+            self.asked(f"plugin load {name}", "plugin_load", name=name, isolation="thread")
+
+    def capabilities(self, kind):
+        """"fields" or "actions", of the plugin and of what it is loaded beside."""
+        return {name for plugin in self.call("plugin_list")["plugins"] if plugin["name"] in (self.name, *self.profile.beside)
+                for name in plugin["capabilities"][kind]}
+
     def load(self, **options):
         try:
             self.call("plugin_load", name=self.settings.plugin, isolation=self.settings.isolation,

@@ -71,6 +71,7 @@ def _run_one(settings, profile, run_dir, name):
     rig, log, since = None, "", time.monotonic()
     try:
         rig = Rig(settings, profile, run_dir)
+        rig.load_beside()
         rig.load()
         rig.add_ports()
         rig.wait_ports_up()

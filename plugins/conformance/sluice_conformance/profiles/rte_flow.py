@@ -12,6 +12,8 @@ from . import xdp
 
 
 class Plugin(xdp.Plugin):
+    beside = ()
+
     def port_options(self, port):
         return {"devargs": f"net_sluice_{port},iface={port},profile={self.variant or 'full'}"}
 

@@ -1,5 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The XDP plugin on veth devices, in network namespaces of their own. Needs root."""
+"""The XDP plugin on veth devices, in network namespaces of their own; xdp:recirc is it with the recirc plugin beside it.
+Needs root."""
 import itertools
 import os
 import subprocess
@@ -17,6 +18,10 @@ class Plugin(Profile):
     why_no_packets = why_no_failure = None
     bad_port = "nosuchdevice"
     returns_by_itself = True
+
+    @property
+    def beside(self):
+        return (self.variant,) if self.variant else ()
 
     def set_up(self):
         self.check_machine()
