@@ -21,8 +21,8 @@ enum sluice_action_type {
    * Argument: 1 where the record takes more packets than its flow; the record then does not count for it. */
   SLUICE_ACTION_SOFTWARE = 6,
   /* By a tail call into another pass, or into a step between two: pass.h. */
-  SLUICE_ACTION_RECIRC = 7,   /* argument: recirc_id */
-  SLUICE_ACTION_CT = 8,       /* this and the following: index into `steps` */
+  SLUICE_ACTION_RECIRC = 7, /* argument: recirc_id */
+  SLUICE_ACTION_CT = 8,     /* this and the following: index into `steps` */
   SLUICE_ACTION_TNL_POP = 9,
   SLUICE_ACTION_TNL_PUSH = 10,
 

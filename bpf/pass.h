@@ -99,9 +99,9 @@ enum sluice_step_flags {
   SLUICE_STEP_CSUM_VERIFY = 16,  /* wrong: dropped */
   SLUICE_STEP_CSUM_REQUIRE = 32, /* 0: dropped, too */
   /* TNL_PUSH */
-  /* Ethernet addresses by the kernel's routes and neighbours, through ifindex, whose sysctl `forwarding` the kernel wants
-   * on for that. Who makes the step has the neighbour resolved and kept so: packets do not do it, they are dropped and
-   * counted in tnl_no_neighbour meanwhile. */
+  /* Ethernet addresses by the kernel's routes and neighbours, through ifindex, whose sysctl `forwarding` the kernel
+   * wants on for that. Who makes the step has the neighbour resolved and kept so: packets do not do it, they are
+   * dropped and counted in tnl_no_neighbour meanwhile. */
   SLUICE_STEP_FIB = 64,
   SLUICE_STEP_CSUM = 128,     /* an outer UDP checksum; always over IPv6 */
   SLUICE_STEP_MTU_ICMP = 256, /* inner packet too long: tell its sender by ICMP, beside the counter */

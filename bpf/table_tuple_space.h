@@ -86,8 +86,9 @@ static __always_inline void record_stats(__u32 index, __u64 length, __u32 tcp_fl
   s->used_and_flags = bpf_jiffies64() << SLUICE_STATS_FLAG_BITS | (s->used_and_flags & SLUICE_STATS_FLAGS) | tcp_flags;
 }
 
-/* Any function would be right, see "Exactness". Odd random factors, so that nobody can choose packets that collide. What
- * is behind these words of a long key (later passes: the tunnel's IPv6 addresses and ports) tells few packets apart. */
+/* Any function would be right, see "Exactness". Odd random factors, so that nobody can choose packets that collide.
+ * What is behind these words of a long key (later passes: the tunnel's IPv6 addresses and ports) tells few packets
+ * apart. */
 #define SLUICE_HASHED_WORDS (SLUICE_KEY_WORDS < 13 ? SLUICE_KEY_WORDS : 13)
 static __always_inline __u32 cache_slot(const struct sluice_cpu* cpu) {
   __u64 h = 0;

@@ -223,8 +223,7 @@ void AddTraceCommand(const Cli& cli) {
                    "What ct(...) finds: new, est, est,rpl, rel, inv, ... Repeat it for one ct after the other; the "
                    "last holds on. Without it as if there were no connection")
       ->type_name("STATE")
-      ->expected(1)
-      ->multi_option_policy(CLI::MultiOptionPolicy::TakeAll);
+      ->allow_extra_args(false);
   trace->add_option("--ct-mark", arguments->ct_mark, "The mark of the connection that ct(...) finds")
       ->type_name("NUMBER");
   trace->add_flag("--bytes", arguments->bytes, "Print whole frames, also after each action that changes the packet");

@@ -137,6 +137,9 @@ std::string PluginDetails(const v1::Plugin& plugin, size_t indent) {
   if (plugin.adopted()) rows.push_back({"adopted", "from an earlier daemon"});
   if (plugin.restarts() != 0) rows.push_back({"restarts", std::to_string(plugin.restarts())});
   if (plugin.has_absence()) rows.push_back({"last away", AbsenceText(plugin.absence())});
+  if (!plugin.capabilities().provides().empty()) {
+    rows.push_back({"brings", Pairs(plugin.capabilities().provides())});
+  }
   rows.push_back({"fields", Join(plugin.capabilities().fields())});
   rows.push_back({"actions", Join(plugin.capabilities().actions())});
   for (const auto& [key, value] :

@@ -14,6 +14,7 @@
 #include <cstring>
 #include <mutex>
 
+#include "sluice/process_mutex.h"
 #include "system.h"
 
 namespace sluice::xdp {
@@ -25,10 +26,11 @@ constexpr uint32_t kCacheKeysPerEntry = 4;  // one of `cache_keys` for so many o
 
 Error Bad(const std::string& path, const std::string& what) { return {"bad_object", path + ": " + what}; }
 
-// What libbpf says of a failed load. Its print function is one for the process: taken for the time of a load only.
+// What libbpf says of a failed load. Its print function is one for the process, other plugins with this code included,
+// which may be unloaded: taken for the time of a load only, by one of all at a time.
 class LibbpfWarnings {
  public:
-  LibbpfWarnings() : lock_(Mutex()) {
+  LibbpfWarnings() : lock_(ProcessMutex("libbpf_set_print")) {
     Text() = &text_;
     previous_ = libbpf_set_print(&Print);
   }
@@ -47,10 +49,6 @@ class LibbpfWarnings {
   }
 
  private:
-  static std::mutex& Mutex() {
-    static std::mutex mutex;
-    return mutex;
-  }
   static std::string*& Text() {
     thread_local std::string* text = nullptr;
     return text;

@@ -177,7 +177,7 @@ std::vector<std::string> ReadTailCalls(const struct btf* btf, const btf_type* me
 // As enum sluice_pass_program numbers them.
 const std::vector<std::string> kPassPrograms{"sluice_lookup", "sluice_ct", "sluice_pop", "sluice_push"};
 
-enum class Wanted : uint8_t { kAlways, kIfCached, kIfTailCalls, kIfLaterPasses, kOptional };
+enum class Wanted : uint8_t { kAlways, kIfCached, kIfTailCalls, kIfPasses, kIfLaterPasses, kOptional };
 
 struct MapRule {
   const char* name;
@@ -203,7 +203,7 @@ constexpr std::array<MapRule, 17> kMapRules = {{
     {"xsks", BPF_MAP_TYPE_XSKMAP, 4, 0, false, Wanted::kOptional},
     {"tail_calls", BPF_MAP_TYPE_PROG_ARRAY, 4, 0, false, Wanted::kIfTailCalls},
     {"passes", BPF_MAP_TYPE_PROG_ARRAY, 4, 0, false, Wanted::kOptional},
-    {"pass_state", BPF_MAP_TYPE_ARRAY, sizeof(sluice_pass_state), 0, false, Wanted::kIfLaterPasses},
+    {"pass_state", BPF_MAP_TYPE_ARRAY, sizeof(sluice_pass_state), 0, false, Wanted::kIfPasses},
     {"steps", BPF_MAP_TYPE_ARRAY, sizeof(sluice_step), 0, true, Wanted::kIfLaterPasses},
     {"pass_ports", BPF_MAP_TYPE_ARRAY, sizeof(sluice_pass_port), 0, true, Wanted::kIfLaterPasses},
 }};
@@ -249,10 +249,12 @@ Result<void> CheckSubtables(const bpf_object* object, uint32_t words) {
 
 Result<void> CheckMaps(const bpf_object* object, const ObjectMeta& meta, ObjectRole role) {
   const bool later = role == ObjectRole::kLaterPasses;
+  const bool leaves = bpf_object__find_map_by_name(object, "passes") != nullptr;
   for (const MapRule& rule : kMapRules) {
     const bpf_map* map = bpf_object__find_map_by_name(object, rule.name);
     const bool wanted = rule.wanted == Wanted::kAlways || (rule.wanted == Wanted::kIfCached && meta.cache) ||
                         (rule.wanted == Wanted::kIfTailCalls && !meta.tail_calls.empty()) ||
+                        (rule.wanted == Wanted::kIfPasses && (later || leaves)) ||
                         (rule.wanted == Wanted::kIfLaterPasses && later);
     if (map == nullptr && wanted) return Bad("It has no map " + std::string(rule.name));
     if (map == nullptr) continue;
@@ -309,12 +311,9 @@ Result<void> CheckActions(const bpf_object* object, const ObjectMeta& meta, Obje
         Rule{SLUICE_ACTION_PUSH_VLAN, "SLUICE_CAN_PUSH_VLAN", "edits"},
         Rule{SLUICE_ACTION_POP_VLAN, "SLUICE_CAN_POP_VLAN", "edits"},
         Rule{SLUICE_ACTION_SET, "SLUICE_CAN_SET", "edits"}, Rule{SLUICE_ACTION_DEC_TTL, "SLUICE_CAN_DEC_TTL", "edits"},
-        Rule{SLUICE_ACTION_RECIRC, "SLUICE_CAN_RECIRC", next},
-        Rule{SLUICE_ACTION_RECIRC, "SLUICE_CAN_RECIRC", "pass_state"}, Rule{SLUICE_ACTION_CT, "SLUICE_CAN_CT", next},
-        Rule{SLUICE_ACTION_CT, "SLUICE_CAN_CT", "pass_state"}, Rule{SLUICE_ACTION_TNL_POP, "SLUICE_CAN_TNL_POP", next},
-        Rule{SLUICE_ACTION_TNL_POP, "SLUICE_CAN_TNL_POP", "pass_state"},
-        Rule{SLUICE_ACTION_TNL_PUSH, "SLUICE_CAN_TNL_PUSH", next},
-        Rule{SLUICE_ACTION_TNL_PUSH, "SLUICE_CAN_TNL_PUSH", "pass_state"}}) {
+        Rule{SLUICE_ACTION_RECIRC, "SLUICE_CAN_RECIRC", next}, Rule{SLUICE_ACTION_CT, "SLUICE_CAN_CT", next},
+        Rule{SLUICE_ACTION_TNL_POP, "SLUICE_CAN_TNL_POP", next},
+        Rule{SLUICE_ACTION_TNL_PUSH, "SLUICE_CAN_TNL_PUSH", next}}) {
     if (meta.Can(rule.action) && bpf_object__find_map_by_name(object, rule.map) == nullptr) {
       return Bad("It has " + std::string(rule.name) + " but no map " + rule.map);
     }

@@ -38,13 +38,6 @@ int bench_send(struct xdp_md* ctx) {
   return bpf_redirect_map(&tx, 0, XDP_ABORTED);
 }
 
-/* The same with the frame as it is given. */
-SEC("xdp")
-int bench_send_fixed(struct xdp_md* ctx) {
-  (void)ctx;
-  return bpf_redirect_map(&tx, 0, XDP_ABORTED);
-}
-
 __u64 received SEC(".data.received");
 
 SEC("xdp")

@@ -23,6 +23,13 @@ struct PassesOptions {
 };
 void Passes(const PassesOptions& options);
 
+// VXLAN off and out by another veth, beside the kernel's vxlan device in a bridge. Leaves the process in a namespace, too.
+struct TunnelOptions {
+  unsigned rounds = 11;
+  uint32_t packets = 200000;  // a sample
+};
+void Tunnel(const TunnelOptions& options);
+
 // Live forwarding, veth to veth.
 struct ForwardOptions {
   unsigned rounds = 31;
@@ -69,13 +76,6 @@ struct TableOptions {
   uint32_t masks = 16;
 };
 void Table(const TableOptions& options);
-
-// VXLAN off, another pass and output, live, against the kernel's VXLAN device in a bridge on the same veths.
-struct VxlanOptions {
-  unsigned rounds = 15;
-  uint32_t packets = 200000;  // a sample
-};
-void Vxlan(const VxlanOptions& options);
 
 #ifdef SLUICE_BENCH_LOOP
 // Cycles a packet in the rte_flow plugin's poll-mode loop.

@@ -23,6 +23,10 @@ int Run(int argc, char** argv) {
   CLI::App* passes_command = app.add_subcommand("passes", "ns a packet of recirculation, ct and tunnels");
   passes_command->add_option("--rounds", passes.rounds)->capture_default_str();
   passes_command->add_option("--repeat", passes.repeat, "packets a sample")->capture_default_str();
+  TunnelOptions tunnel;
+  CLI::App* tunnel_command = app.add_subcommand("tunnel", "VXLAN off, beside the kernel's vxlan device and bridge");
+  tunnel_command->add_option("--rounds", tunnel.rounds)->capture_default_str();
+  tunnel_command->add_option("--packets", tunnel.packets, "a sample")->capture_default_str();
   ForwardOptions forward;
   CLI::App* forward_command = app.add_subcommand("forward", "live forwarding from veth to veth");
   forward_command->add_option("--rounds", forward.rounds)->capture_default_str();
@@ -57,10 +61,6 @@ int Run(int argc, char** argv) {
       ->check(CLI::Range(1, 1 << 24))
       ->capture_default_str();
   table_command->add_option("--masks", table.masks)->check(CLI::Range(1, 250))->capture_default_str();
-  VxlanOptions vxlan;
-  CLI::App* vxlan_command = app.add_subcommand("vxlan", "VXLAN off and out, live, against the kernel's own device");
-  vxlan_command->add_option("--rounds", vxlan.rounds)->capture_default_str();
-  vxlan_command->add_option("--packets", vxlan.packets, "a sample")->capture_default_str();
 #ifdef SLUICE_BENCH_LOOP
   LoopOptions loop;
   CLI::App* loop_command = app.add_subcommand("loop", "cycles a packet in the rte_flow plugin's poll-mode loop");
@@ -89,7 +89,7 @@ int Run(int argc, char** argv) {
   // Not in one run with the loop: DPDK starts once in a process.
   if (rules_command->parsed()) Rules(rules);
 #endif
-  // Before those that leave this process in a namespace of its own.
+  // Before forward, passes and tunnel, which leave this process in a namespace of its own.
   if (all || latency_command->parsed()) Latency(latency);
   if (all || rate_command->parsed()) Rate(rate);
   if (all || bus_command->parsed()) BusBench(bus);
@@ -97,8 +97,8 @@ int Run(int argc, char** argv) {
   if (all || table_command->parsed()) Table(table);
   if (all || lookup_command->parsed()) Lookup(lookup);
   if (all || passes_command->parsed()) Passes(passes);
+  if (all || tunnel_command->parsed()) Tunnel(tunnel);
   if (all || forward_command->parsed()) Forward(forward);
-  if (all || vxlan_command->parsed()) Vxlan(vxlan);
   return 0;
 }
 

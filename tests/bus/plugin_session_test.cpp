@@ -42,6 +42,7 @@ class Probe : public PluginSession::Handler {
   }
   void OnWake(v1::FromPlugin& out) override {
     if (PluginSession* session = is_busy_when_woken) session->Busy(1'234);
+    if (asks_when_woken) return out.set_resync(true);
     out.add_verdicts()->set_detail("woken");
   }
   void OnStop(bool keep, v1::FromPlugin& last) override {
@@ -52,6 +53,7 @@ class Probe : public PluginSession::Handler {
 
   std::atomic<PluginSession*> wakes_at_stop = nullptr;
   std::atomic<PluginSession*> is_busy_when_woken = nullptr;
+  bool asks_when_woken = false;
   bool throw_in_batch = false;
   int fd = -1;
   std::atomic<bool> signals_blocked = false;
@@ -155,6 +157,18 @@ TEST_F(PluginSessionTest, WakesUpFromAnyThread) {
   Start();
   std::thread([&] { session_->Wake(); }).join();
   EXPECT_EQ(NextAnswer().verdicts(0).detail(), "woken");
+}
+
+TEST_F(PluginSessionTest, AsksToBeToldEverythingAnew) {
+  probe_.asks_when_woken = true;
+  Start();
+  session_->Wake();
+  EXPECT_TRUE(NextAnswer().resync());
+  auto batch = Batch(1, 0);
+  batch.set_resync(true);
+  path_.Send(batch);
+  EXPECT_EQ(NextAnswer().ack(), 1U);
+  EXPECT_EQ(probe_.resyncs, 1);
 }
 
 TEST_F(PluginSessionTest, WaitsForDescriptors) {

@@ -171,6 +171,16 @@ TEST(PluginDetails, NameWhatItCanDo) {
             "  max_masks  128\n");
 }
 
+TEST(PluginDetails, NameWhatItBringsForOthers) {
+  v1::Plugin plugin = Status().plugins(0);
+  (*plugin.mutable_capabilities()->mutable_provides())["xdp.passes"] = "/lib/passes.bpf.o";
+  plugin.mutable_capabilities()->add_actions("recirc");
+  EXPECT_EQ(PluginDetails(plugin, 0),
+            "brings   xdp.passes=/lib/passes.bpf.o\n"
+            "fields   -\n"
+            "actions  recirc\n");
+}
+
 TEST(PluginLine, SaysWhatAReloadCost) {
   v1::Plugin plugin = Status().plugins(0);
   plugin.mutable_absence()->set_cause("reload");

@@ -130,6 +130,11 @@ class Trace(DaemonTest):
         self.refused(2, r"--ct-state: there is no state 'old'; there are new, est", FIELDS, "--ct-state", "new,old")
         self.refused(2, r"--ct-mark", FIELDS, "--ct-mark", "many")
 
+    def test_options_before_the_fields(self):
+        self.add("in_port(p0), actions:p1")
+        self.assertEqual(self.trace("--ct-state", "new", "--ct-state", "est,rpl", "--ct-mark", "0x7", FIELDS)[0]["end"]["reason"],
+                         "done")
+
     def test_hex(self):
         self.add("in_port(p0),eth_type(0x0800), actions:p1")
         trace, = self.trace("--in-port", "p0", "--hex", "020000000002 02:00:00:00:00:01", FRAME[12:].hex())

@@ -131,6 +131,8 @@ class Environment(SluiceTest):
         self.assertEqual(add.returncode, 1)
         self.assertRegex(add.stderr, "(?i)verifier")
         self.assertRegex(add.stderr, r"invalid .*stack")  # the log's own last words
+        passes = self.assertRefused(1, "(?i)verifier", "plugin", "load", "recirc")
+        self.assertRegex(passes, r"invalid .*stack")
         self.wait_answer()
 
 

@@ -4,6 +4,7 @@
 #include <linux/bpf.h>
 #include <unistd.h>
 
+#include <cstdlib>
 #include <fstream>
 #include <iterator>
 #include <optional>
@@ -353,6 +354,29 @@ TEST_P(Ct, WhatIsNotTracked) {
   }
   EXPECT_EQ(State(reference::Build(spec)), kInvalid) << "a later fragment";
   EXPECT_TRUE(Listed().empty());
+}
+
+// The limit is one for all namespaces of a kernel.
+TEST_P(Ct, AFullTableIsCounted) {
+  if (getenv("SLUICE_OWN_KERNEL") == nullptr) GTEST_SKIP() << "sets a limit of the whole kernel: only in the VM";
+  const std::string limit = "/proc/sys/net/netfilter/nf_conntrack_max";
+  std::string before;
+  std::ifstream(limit) >> before;
+  Commit();
+  for (const int to : {2, 3}) {  // two that are not given up for another
+    for (int i = 0; i < 2; ++i) {
+      State(Udp(ipv6(), 1, to));
+      State(Udp(ipv6(), to, 1));
+    }
+  }
+  ASSERT_EQ(Listed("[ASSURED]").size(), 2);
+  std::ofstream(limit) << 2;
+  EXPECT_EQ(State(Udp(ipv6(), 1, 4)), kNew);
+  EXPECT_EQ(rig_.PassGrown(SLUICE_COUNT_ct_table_full), 1);
+  EXPECT_EQ(State(Udp(ipv6(), 2, 1)), kReply);
+  std::ofstream(limit) << before;
+  EXPECT_EQ(State(Udp(ipv6(), 1, 4)), kNew);
+  EXPECT_EQ(Listed().size(), 3);
 }
 
 TEST_P(Ct, TaggedPackets) {

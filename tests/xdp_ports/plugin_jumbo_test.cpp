@@ -76,6 +76,40 @@ TEST_P(PluginJumboTest, AreEditedInFront) {
   EXPECT_TRUE(at_b_->Expect(Jumbo(2)));
 }
 
+// One port's program takes several buffers, the other's does not; what comes after the first pass is theirs in common.
+TEST_P(PluginJumboTest, TakeSeveralPassesBesideSmallOnes) {
+  here_->Ip({"link", "set", "p1", "mtu", "1500"});
+  b_->Ip({"link", "set", "eth0", "mtu", "1500"});
+  rig_->Extend(1);
+  AddPorts({{"mode", GetParam()}});
+  const auto put = [&](const std::string& match, const std::string& actions) {
+    const auto verdict = rig_->Put(match, actions);
+    EXPECT_EQ(verdict.state(), v1::INSTALLED) << match << ": " << verdict.detail();
+  };
+  put("in_port(p0)", "recirc(0x1)");
+  put("in_port(p1)", "recirc(0x1)");
+  put("recirc_id(0x1),eth_type(0x0800),ipv4(proto=17),udp(src=1)", "push_vlan(vid=5,pcp=0),p0");
+  put("recirc_id(0x1),eth_type(0x0800),ipv4(proto=17),udp(src=2)", "p0,p1");
+  at_a_->Send(Jumbo(1));
+  EXPECT_TRUE(at_a_->Expect(Tagged(Jumbo(1), 5)));
+  at_b_->Send(Udp(1));
+  EXPECT_TRUE(at_a_->Expect(Tagged(Udp(1), 5)));
+  at_a_->Send(Udp(2));
+  EXPECT_TRUE(at_a_->Expect(Udp(2)));
+  EXPECT_TRUE(at_b_->Expect(Udp(2)));
+  at_b_->Send(Udp(3));
+  auto upcall = rig_->NextUpcall();
+  ASSERT_TRUE(upcall);
+  EXPECT_EQ(upcall->data(), Text(Udp(3)));
+  EXPECT_EQ(rig_->WaitForCounter("p0", "pass_miss", 0)["missed_tail_call"], 0U);
+  if (!KernelHasMultiBufferSockets()) return;
+  at_a_->Send(Jumbo(3));
+  upcall = rig_->NextUpcall();
+  ASSERT_TRUE(upcall);
+  EXPECT_EQ(upcall->data(), Text(Jumbo(3)));
+  EXPECT_TRUE(upcall->match().starts_with("recirc_id(0x1),in_port(p0),")) << upcall->match();
+}
+
 // In bursts, so that the ring is emptied in the middle of a packet, too.
 TEST_P(PluginJumboTest, GoUpWholeAmongSmallOnes) {
   AddPorts({{"mode", GetParam()}, {"upcall_rate", "0"}});

@@ -140,6 +140,35 @@ TEST_F(PluginPassesLifeTest, ReloadedUnderTrafficTheyLoseNothing) {
   EXPECT_EQ(counters["missed_tail_call"], 0U);
 }
 
+TEST_F(PluginPassesLifeTest, ComingAndGoingUnderTrafficNoPacketMeetsAnEmptySlot) {
+  AddPorts({{"miss", "drop"}});
+  PutThree();
+  rig_->Synced();
+  {
+    const Traffic traffic(*this);
+    for (uint64_t round = 0; round < 5; ++round) {
+      serial_ = 0;
+      rig_->Extend(serial_);
+      ASSERT_TRUE(rig_->AsksForResync());
+      Again(v1::REFUSED, {{"miss", "drop"}});
+      serial_ = 10 + round;
+      rig_->Extend(serial_);
+      ASSERT_TRUE(rig_->AsksForResync());
+      Again(v1::INSTALLED, {{"miss", "drop"}});
+      std::this_thread::sleep_for(std::chrono::milliseconds(50));
+    }
+  }
+  EXPECT_GT(rig_->WaitForStats("in_port(p0)", 101).packets(), 100U);
+  // One that is told from all others: with its counters those of the others have come.
+  ASSERT_EQ(rig_->Put("in_port(p0)", "upcall", 9).state(), v1::INSTALLED);
+  at_a_->Send(Udp(1));
+  auto counters = Counters("p0", "upcall", 1);
+  EXPECT_GT(counters["miss"], 0U);
+  EXPECT_EQ(counters["missed_tail_call"], 0U);
+  // Each went through, or found no flow in some pass.
+  EXPECT_EQ(counters["rx_packets"], counters["output"] + counters["miss_drop"] + 1);
+}
+
 TEST_F(PluginPassesLifeTest, AnotherGenerationHasThePacketsWhenAllFlowsAreIn) {
   AddPorts({{"miss", "drop"}});
   PutThree();
