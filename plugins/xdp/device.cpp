@@ -139,6 +139,12 @@ uint64_t ReadDropped(int ifindex) {
   return dropped;
 }
 
+uint32_t ProgramId(int program_fd) {
+  bpf_prog_info info{};
+  uint32_t size = sizeof(info);
+  return bpf_obj_get_info_by_fd(program_fd, &info, &size) == 0 ? info.id : 0;
+}
+
 std::string DescribeProgram(uint32_t program_id) {
   std::string id = "id " + std::to_string(program_id);
   const UniqueFd fd(bpf_prog_get_fd_by_id(program_id));

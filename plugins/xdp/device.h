@@ -53,6 +53,8 @@ uint64_t ReadDropped(int ifindex);
 
 // "'xdp_dispatcher' (id 12)".
 std::string DescribeProgram(uint32_t program_id);
+// 0: it cannot be asked for.
+uint32_t ProgramId(int program_fd);
 
 // The features that a device says it has, by the names of the netdev family: "basic redirect rx-sg". Empty: none.
 std::string DescribeFeatures(uint64_t features);

@@ -157,9 +157,11 @@ void PassTables::Clear(uint64_t serial) {
   Drop(std::exchange(current_, nullptr));
 }
 
+// No packet is in it (any more).
 void PassTables::Drop(Generation generation) {
   if (generation == nullptr) return;
   parts_.before(*generation->table);
+  generation->table->Abandon();  // it goes as a whole
   for (uint32_t slot = 0; slot < gone_.size(); ++slot) {
     const auto counters = generation->object->ReadCounters(slot);
     for (size_t i = 0; i < SLUICE_PASS_COUNTER_SLOTS; ++i) gone_[slot].values[i] += counters.values[i];

@@ -35,17 +35,6 @@ Result<std::unique_ptr<XskSocket>> OpenSocket(const std::string& device, uint32_
   }
 }
 
-const char* PolicyName(sluice_miss_policy policy) {
-  switch (policy) {
-    case SLUICE_MISS_PASS:
-      return "pass";
-    case SLUICE_MISS_DROP:
-      return "drop";
-    default:
-      return "upcall";
-  }
-}
-
 sluice_miss_policy ParsePolicy(const std::string& text) {
   if (text == "pass") return SLUICE_MISS_PASS;
   return text == "drop" ? SLUICE_MISS_DROP : SLUICE_MISS_UPCALL;
@@ -58,13 +47,18 @@ Result<std::string> ParseObject(std::string text) {
                                  "'; it takes a name in the directory of objects, or a path " + "from the root on"};
 }
 
-uint32_t ProgramId(int program_fd) {
-  bpf_prog_info info{};
-  uint32_t size = sizeof(info);
-  return bpf_obj_get_info_by_fd(program_fd, &info, &size) == 0 ? info.id : 0;
-}
-
 }  // namespace
+
+const char* PolicyName(sluice_miss_policy policy) {
+  switch (policy) {
+    case SLUICE_MISS_PASS:
+      return "pass";
+    case SLUICE_MISS_DROP:
+      return "drop";
+    default:
+      return "upcall";
+  }
+}
 
 Result<PortSettings> PortSettings::Parse(const std::map<std::string, std::string>& options,
                                          const PortSettings& defaults) {
@@ -360,73 +354,6 @@ bool Port::MayUpcall() {
   const uint64_t window = ns >> SLUICE_UPCALL_WINDOW_BITS;
   if (window != std::exchange(upcall_window_, window)) upcalls_in_window_ = 0;
   return upcalls_in_window_++ < limit;
-}
-
-void Port::FillInfo(v1::Port& port) const {
-  auto& info = *port.mutable_info();
-  info["mode"] = xdp::ToString(attachment_->mode());
-  info["miss"] = PolicyName(settings_.miss);
-  info["ifindex"] = std::to_string(device_.ifindex);
-  info["driver"] = device_.driver.empty() ? device_.kind : device_.driver;
-  info["mtu"] = std::to_string(device_.mtu);
-  info["queues"] = std::to_string(device_.rx_queues);
-  info["max_flows"] = std::to_string(settings_.max_flows);
-  info["upcall_rate"] = std::to_string(settings_.upcall_rate);
-  info["software"] = settings_.software ? "yes" : "no";
-  if (!settings_.object.empty()) info["object"] = settings_.object;
-  info["upcall_match"] = settings_.upcall_match ? "yes" : "no";
-  info["program"] = std::to_string(ProgramId(object_->program_fd()));
-  info["frags"] = frags_ ? "yes" : "no";
-  if (device_.xdp_features) info["features"] = DescribeFeatures(*device_.xdp_features);
-  if (!replaced_.empty()) info["replaced"] = replaced_;
-  if (taking_over_) info["taking_over"] = "the program of an earlier run forwards until all flows are in";
-  if (!preparation_.peer.empty()) info["peer"] = preparation_.peer;
-  if (!preparation_.changes.empty()) info["changed"] = preparation_.Changed();
-  std::string warning;
-  for (const auto* warnings : {&warnings_, &preparation_.warnings}) {
-    for (const auto& each : *warnings) warning += (warning.empty() ? "" : "; ") + each;
-  }
-  if (!warning.empty()) info["warning"] = warning;
-}
-
-void Port::FillCounters(v1::Port& port) const {
-  auto& counters = *port.mutable_counters();
-  auto values = object_->ReadCounters();
-  for (size_t i = 0; i < SLUICE_COUNTER_SLOTS; ++i) values.values[i] += soft_counts_.values[i];
-  const auto& names = Object::CounterNames();
-  for (size_t i = 0; i < names.size(); ++i) counters[names[i]] = values.values[i];
-  counters["rx_packets"] = values.rx_packets();
-  AddPasses(counters);
-  XskSocket::Statistics sum;
-  for (const auto& socket : sockets_) {
-    const auto one = socket->ReadStatistics();
-    sum.received += one.received;
-    sum.dropped += one.dropped;
-  }
-  counters["upcall_received"] = sum.received;
-  counters["upcall_dropped"] = sum.dropped;
-  // A device that has just vanished has none any more.
-  const uint64_t dropped = ReadDropped(device_.ifindex);
-  counters["device_dropped"] = dropped - std::min(dropped, dropped_before_);
-  counters["packet_out"] = packet_out_;
-  counters["packet_out_failed"] = packet_out_failed_;
-  const auto usage = table_->usage();
-  counters["flows"] = usage.flows;
-  counters["masks"] = usage.masks;
-}
-
-// What became of packets is one count for all passes; how they were found is told apart.
-void Port::AddPasses(google::protobuf::Map<std::string, uint64_t>& counters) const {
-  if (pass_slot_ == nullptr) return;
-  const auto values = context_.passes.CountersOf(pass_slot_->index());
-  const auto& names = PassObject::CounterNames();
-  for (size_t i = 0; i < names.size(); ++i) {
-    const uint64_t value = values.values[i] - passes_before_.values[i];
-    const bool lookup = i == SLUICE_COUNT_hit_cache || i == SLUICE_COUNT_hit_table || i == SLUICE_COUNT_miss ||
-                        (i >= SLUICE_COUNT_malformed_eth && i <= SLUICE_COUNT_malformed_l4);
-    if (i == SLUICE_COUNT_rx_bytes || names[i].empty()) continue;
-    counters[lookup ? "pass_" + names[i] : names[i]] += value;
-  }
 }
 
 }  // namespace sluice::xdp

@@ -45,6 +45,9 @@ struct PortSettings {
   static Result<PortSettings> Parse(const std::map<std::string, std::string>& options, const PortSettings& defaults);
 };
 
+// "pass", "drop" or "upcall".
+const char* PolicyName(sluice_miss_policy policy);
+
 // The file of an `object` as PortSettings has it. `otherwise`: the default object's file.
 std::string ObjectPath(const std::string& asked, const std::string& otherwise);
 
