@@ -87,6 +87,16 @@ TEST_F(Push, EveryKindByteForByte) {
   }
 }
 
+TEST_F(Push, TheShortestOfAll) {
+  Outer outer = Of(SLUICE_TUNNEL_GRE);
+  outer.key = false;
+  PushAll(StepOf(outer));
+  Bytes inner(14, 1);
+  const auto ran = rig_.Run(inner);
+  EXPECT_EQ(ran.verdict, XDP_REDIRECT);
+  EXPECT_EQ(Differs(ran.frame, Encapsulate(inner, outer)), "");
+}
+
 TEST_F(Push, WithoutDfTheIdentificationDiffers) {
   Outer outer = Of(SLUICE_TUNNEL_VXLAN);
   outer.df = false;
@@ -237,7 +247,7 @@ TEST_F(Push, SendersOfIpv4AreToldByIcmp) {
     const size_t l3 = 14 + 4 * tags;
     const Bytes inner = WithDf(reference::Build(spec), l3);
     const auto ran = rig_.Run(inner);
-    EXPECT_EQ(ran.verdict, XDP_TX);
+    EXPECT_EQ(ran.verdict, XDP_REDIRECT) << "back to its port";
     ASSERT_EQ(ran.frame.size(), l3 + 576);
     EXPECT_TRUE(std::equal(ran.frame.begin(), ran.frame.begin() + 6, inner.begin() + 6));
     EXPECT_TRUE(std::equal(ran.frame.begin() + 6, ran.frame.begin() + 12, inner.begin()));
@@ -260,7 +270,7 @@ TEST_F(Push, SendersOfIpv6AreToldByIcmpv6) {
   PushAll(Telling(1400));
   const Bytes inner = reference::Build(Large(true, 1400));
   const auto ran = rig_.Run(inner);
-  EXPECT_EQ(ran.verdict, XDP_TX);
+  EXPECT_EQ(ran.verdict, XDP_REDIRECT) << "back to its port";
   ASSERT_EQ(ran.frame.size(), 14 + 1280);
   EXPECT_TRUE(ChecksumsAreRight(ran.frame));
   EXPECT_EQ(Load16(ran.frame, 18), 1240);
