@@ -239,7 +239,7 @@ class Maker {
   Maker(Rng& rng, bool zones) : rng_(rng), zones_(zones) {}
 
   Scenario Make(size_t steps) {
-    if (rng_.OneIn(2)) Firewall();
+    if (!rng_.OneIn(3)) Firewall();
     for (int i = 0; i < 6; ++i) Packet();
     while (scenario_.size() < steps) {
       switch (rng_.Below(8)) {
