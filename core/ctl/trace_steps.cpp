@@ -173,6 +173,7 @@ class Walk {
       auto pushed = Push(place_, *push, step.frame);
       if (!pushed) return EndInTunnel(pushed.error());
       step.frame = pushed->frame;
+      step.note = ChosenLater(pushed->frame);
       WarnOf(place_, *pushed);
       step.outputs.push_back(*std::move(pushed));
       ++sent_;
@@ -226,7 +227,7 @@ class Walk {
         return EndInTunnel(sent.error());
       }
       WarnOf(place_, output);
-      step.note = "chosen for each packet and 0 here: Ethernet addresses (the kernel's routes), source port (a hash)";
+      step.note = ChosenLater(output.frame);
     }
   }
 

@@ -98,4 +98,20 @@ Result<TraceOutput> Push(const TracePlace& place, const TnlPush& push, std::span
   return output;
 }
 
+std::string ChosenLater(std::span<const uint8_t> frame) {
+  constexpr uint16_t kDf = 0x4000;
+  const soft::Parsed outer = soft::Parse(frame, uint32_t{0});
+  std::string text;
+  const auto add = [&](const char* what) { text += (text.empty() ? "" : "; ") + std::string(what); };
+  if (std::all_of(frame.begin(), frame.begin() + 12, [](uint8_t byte) { return byte == 0; })) {
+    add("the Ethernet addresses, by the kernel's routes");
+  }
+  const uint8_t* l4 = frame.data() + outer.headers.l4_offset;
+  if (outer.headers.l4 == soft::Layer4::kUdp && l4[0] == 0 && l4[1] == 0) add("the source port, by the inner flow");
+  const uint8_t* ip = frame.data() + outer.headers.l3_offset;
+  if (outer.headers.l3 == soft::Layer3::kIpv4 && ((ip[6] << 8 | ip[7]) & kDf) == 0)
+    add("the identification, at random");
+  return text.empty() ? text : "0 here, and chosen for each packet: " + text;
+}
+
 }  // namespace sluice::ctl

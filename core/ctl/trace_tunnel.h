@@ -38,4 +38,7 @@ Result<PassPacket> Pop(const TracePlace& place, uint32_t port, std::span<const u
 Result<void> Encapsulate(const TracePlace& place, const v1::Port& port, const Match& set, TraceOutput& output);
 Result<TraceOutput> Push(const TracePlace& place, const TnlPush& push, std::span<const uint8_t> frame);
 
+// What of a frame with outer headers the datapath chooses for each packet, and is 0 here; empty: nothing.
+std::string ChosenLater(std::span<const uint8_t> frame);
+
 }  // namespace sluice::ctl

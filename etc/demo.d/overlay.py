@@ -89,7 +89,8 @@ class Overlay:
         """Who is inside opens connections, and gets replies; nothing else comes in."""
         return [*self.tunnel_flows(),
                 f"in_port(p0),eth_type(0x0800), actions:ct,recirc({OPEN})",
-                f"recirc_id({OPEN}),in_port(p0),ct_state(+trk+new-inv),eth_type(0x0800), actions:ct(commit,mark=0x5c/0xff),{self.encapsulate}",
+                f"recirc_id({OPEN}),in_port(p0),ct_state(+trk+new-inv),eth_type(0x0800), "
+                f"actions:ct(commit,mark=0x5c/0xff),{self.encapsulate}",
                 f"recirc_id({OPEN}),in_port(p0),ct_state(+trk+est-inv),eth_type(0x0800), actions:{self.encapsulate}",
                 f"recirc_id({OPEN}),in_port(p0),ct_state(+trk+inv),eth_type(0x0800), actions:drop",
                 f"in_port({TUNNEL}),tunnel(tun_id={VNI}),eth_type(0x0800), actions:ct,recirc({REPLY})",

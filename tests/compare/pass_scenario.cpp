@@ -239,7 +239,7 @@ class Maker {
   Maker(Rng& rng, bool zones) : rng_(rng), zones_(zones) {}
 
   Scenario Make(size_t steps) {
-    if (rng_.OneIn(2)) Firewall();
+    if (!rng_.OneIn(3)) Firewall();
     for (int i = 0; i < 6; ++i) Packet();
     while (scenario_.size() < steps) {
       switch (rng_.Below(8)) {
@@ -265,6 +265,7 @@ class Maker {
       step.frame = rng_.Pick(frames_);
     } else {
       step.frame = rng_.OneIn(2) ? RandomOuter(rng_) : rng_.OneIn(4) ? RandomFrame(rng_) : RandomInner(rng_);
+      step.frame.resize(std::max<size_t>(step.frame.size(), 14));
       if (rng_.OneIn(20)) step.frame = reference::Damage(step.frame, rng_);
       step.frame.resize(std::max<size_t>(step.frame.size(), 14));
       if (frames_.size() < 24) frames_.push_back(step.frame);

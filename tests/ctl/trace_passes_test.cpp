@@ -197,6 +197,9 @@ TEST_F(TracePassesTest, OutByATunnelPortAndInAgain) {
     EXPECT_EQ(output.port, 2U);
     EXPECT_EQ(output.tunnel, name);
     EXPECT_EQ(output.frame.size(), 60 + more);
+    EXPECT_EQ(step.note,
+              std::string("0 here, and chosen for each packet: the Ethernet addresses, by the kernel's routes") +
+                  (*tp_dst != 0 ? "; the source port, by the inner flow" : ""));
     EXPECT_EQ(trace.why, "the actions are done: it leaves by p2");
 
     Put({{"in_port(p1),recirc_id(0)", "tnl_pop(" + std::string(name) + ")"},

@@ -184,8 +184,10 @@ class WrongWays(Recirc):
         self.assertArrive(10, first=1)
 
     def test_packets_are_looked_up_as_rewritten(self):
-        self.add_flow("in_port(p0),eth_type(0x88b5), actions:set(eth(src=02:00:00:00:00:77)),push_vlan(vid=7,pcp=0),recirc(0x1)")
-        other = self.add_flow("recirc_id(0x1),in_port(p0),eth_type(0x8100),vlan(vid=7),encap(eth_type(0x88b5)), actions:pop_vlan,recirc(0x2)")
+        self.add_flow("in_port(p0),eth_type(0x88b5), "
+                      "actions:set(eth(src=02:00:00:00:00:77)),push_vlan(vid=7,pcp=0),recirc(0x1)")
+        other = self.add_flow("recirc_id(0x1),in_port(p0),eth_type(0x8100),vlan(vid=7),encap(eth_type(0x88b5)), "
+                              "actions:pop_vlan,recirc(0x2)")
         last = self.add_flow("recirc_id(0x2),in_port(p0),eth(src=02:00:00:00:00:77),eth_type(0x88b5), actions:p1")
         self.assertArrive(20)
         self.wait_packets(other, 20)

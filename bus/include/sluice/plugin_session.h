@@ -6,8 +6,8 @@
 //
 // The thread blocks all signals. It beats every 250 ms between calls to the Handler: the core believes of a plugin
 // whose call takes longer than 0.8 s that it hangs, and kills a process for it. Before a batch with ports, or with
-// what other plugins bring, the session asks for 5 s; Busy() asks for more at other times. While the core does not take what the plugin says, nothing is
-// taken in, batches and descriptors alike, so that what waits stays bounded.
+// what other plugins bring, the session asks for 5 s; Busy() asks for more at other times. While the core does not take
+// what the plugin says, nothing is taken in, batches and descriptors alike, so that what waits stays bounded.
 #pragma once
 
 #include <memory>
