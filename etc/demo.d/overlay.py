@@ -19,7 +19,7 @@ class Overlay:
     """`inside` at port p0 of the switch, `outside` behind the tunnel, which the switch speaks on u0."""
 
     def __init__(self, lab, family=4):
-        self.lab, self.family = lab, family
+        self.lab, self.family, self.servers = lab, family, 0
         self.near, self.far = (NEAR, FAR) if family == 4 else (NEAR_6, FAR_6)
         self.inside = lab.add_host("p0")
         self.inside.address()
@@ -133,7 +133,8 @@ class Overlay:
 
     def tcp(self, source, target, payload=b"over", port=7000, timeout=2.0):
         """A connection from one host to another that echoes; the answer, or None where it does not come about."""
-        server = target.start(f"echo{port}", "/usr/bin/python3", "-c", ECHO, target.ip, str(port))
+        self.servers += 1  # each writes a file of its own
+        server = target.start(f"echo{self.servers}", "/usr/bin/python3", "-c", ECHO, target.ip, str(port))
         server.wait_for("ready")
         try:
             done = source.run("/usr/bin/python3", "-c", ASK, target.ip, str(port), payload.decode(), str(timeout), check=False)

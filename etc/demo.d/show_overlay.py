@@ -66,8 +66,9 @@ class OverlayDemo(Demo):
 
     def intruder(self):
         before = self.overlay.counters()
-        self.console.say(f"TCP from inside to {self.two.ip}:7000: {self.overlay.tcp(self.one, self.two)!r} came back")
-        if self.overlay.tcp(self.one, self.two) != "over":
+        got = self.overlay.tcp(self.one, self.two)
+        self.console.say(f"TCP from inside to {self.two.ip}:7000: {got!r} came back")
+        if got != "over":
             raise LabError("a connection from inside did not come about")
         got = self.overlay.tcp(self.two, self.one, timeout=1.5)
         self.console.say(f"TCP from outside to {self.one.ip}:7000: {'timed out' if got is None else got}")
