@@ -54,9 +54,7 @@ std::optional<TunnelPort> TunnelOf(const v1::Port& port) {
                     std::string(Option(port, "underlay"))};
   const std::string_view dst_port = Option(port, "dst_port");
   if (!dst_port.empty() && !ReadNumber(dst_port, tunnel.dst_port)) return std::nullopt;
-  // The XDP plugin does not look at GRE's.
-  if (*type == soft::TunnelType::kGre || Option(port, "csum") == "ignore")
-    tunnel.checksum = soft::OuterChecksum::kIgnore;
+  if (Option(port, "csum") == "ignore") tunnel.checksum = soft::OuterChecksum::kIgnore;
   if (Option(port, "csum") == "require") tunnel.checksum = soft::OuterChecksum::kRequire;
   return tunnel;
 }

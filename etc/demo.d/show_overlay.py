@@ -17,12 +17,17 @@ class OverlayDemo(Demo):
         super().__init__(lab, console)
         self.overlay = overlay
 
-    def stayed_in_xdp(self, before):
-        """What every packet since then went through; none may have come up."""
+    def settled(self):
+        """The counters when nothing more is told: they come about once a second."""
         last, now = None, self.overlay.counters()
-        while now != last:  # they come about once a second
+        while now != last:
             time.sleep(1.1)
             last, now = now, self.overlay.counters()
+        return now
+
+    def stayed_in_xdp(self, before):
+        """What every packet since then went through; none may have come up."""
+        last = self.settled()
         diff = {name: last.get(name, 0) - before.get(name, 0) for name in SHOWN}
         self.console.say("in XDP: " + ", ".join(f"{name} {diff[name]:,}" for name in SHOWN))
         if diff["upcall"] or diff["missed_tail_call"]:
@@ -47,8 +52,8 @@ class OverlayDemo(Demo):
         self.console.say("xdp: installed")
         self.lab.ctl("flow", "flush")
 
-    def ping(self, family=4):
-        before = self.overlay.counters()
+    def ping(self):
+        before = self.settled()  # what came before there were flows went up
         done = self.one.run("ping", "-c", "100", "-i", "0.01", "-W", "2", self.two.ip)
         self.console.say("\n".join(done.stdout.strip().splitlines()[-2:]))
         if "100 received" not in done.stdout:

@@ -249,8 +249,9 @@ std::string TunnelHeader(TunnelType type, uint16_t port, const Match& set) {
   const uint64_t id = set.ValueOf(Field::tun_id);
   if (type == TunnelType::kGre) {
     const bool key = set.Has(Field::tun_id) || (flags & kFlagKey) != 0;
-    AppendWord(header, key ? kGreKey : 0);
+    AppendWord(header, (checksum ? kGreCsum : 0) | (key ? kGreKey : 0));
     AppendWord(header, kTransparentBridging);
+    if (checksum) header.append(4, '\0');
     if (key) AppendWord(header, id >> 16);
     if (key) AppendWord(header, id);
     return header;

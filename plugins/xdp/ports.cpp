@@ -267,7 +267,7 @@ void Ports::Report(const std::string& name, Slot& slot, v1::FromPlugin& out) con
     auto& info = *port.mutable_info();
     info["tunnel"] = settings.TypeName();
     if (settings.dst_port != 0) info["dst_port"] = std::to_string(settings.dst_port);
-    if (settings.dst_port != 0) info["csum"] = settings.CsumName();
+    info["csum"] = settings.CsumName();
     if (!settings.underlay.empty()) info["underlay"] = settings.underlay;
     if (slot.tunnel->mtu != 0) info["underlay_mtu"] = std::to_string(slot.tunnel->mtu);
     info["mtu_icmp"] = settings.mtu_icmp ? "yes" : "no";

@@ -160,9 +160,6 @@ Result<Outer> OuterOf(const TunnelPort& port, const Match& set) {
   if ((outer.flags & kOam) != 0 && port.settings.type != SLUICE_TUNNEL_GENEVE) {
     return Unsupported("the flag oam is Geneve's alone");
   }
-  if ((outer.flags & kCsum) != 0 && port.settings.type == SLUICE_TUNNEL_GRE) {
-    return Unsupported("GRE with a checksum");
-  }
   if (set.Has(src)) {
     outer.src = BytesOf(set, src);
   } else {
@@ -212,11 +209,11 @@ Result<TunnelSettings> TunnelSettings::Parse(const std::map<std::string, std::st
         from.Number("dst_port", settings.type == SLUICE_TUNNEL_VXLAN ? kVxlanPort : kGenevePort, 1, 65535);
     if (!port) return port.error();
     settings.dst_port = static_cast<uint16_t>(*port);
-    const auto csum = from.Choice("csum", {"ignore", "verify", "require"}, "verify");
-    if (!csum) return csum.error();
-    if (*csum == "verify") settings.csum = SLUICE_STEP_CSUM_VERIFY;
-    if (*csum == "require") settings.csum = SLUICE_STEP_CSUM_VERIFY | SLUICE_STEP_CSUM_REQUIRE;
   }
+  const auto csum = from.Choice("csum", {"ignore", "verify", "require"}, "verify");
+  if (!csum) return csum.error();
+  if (*csum == "verify") settings.csum = SLUICE_STEP_CSUM_VERIFY;
+  if (*csum == "require") settings.csum = SLUICE_STEP_CSUM_VERIFY | SLUICE_STEP_CSUM_REQUIRE;
   settings.underlay = from.Text("underlay", "");
   const auto icmp = from.Choice("mtu_icmp", {"no", "yes"}, "no");
   if (!icmp) return icmp.error();
@@ -271,8 +268,10 @@ Result<sluice_step> PushStep(const TunnelPort& port, const Match& set) {
   const bool gre = port.settings.type == SLUICE_TUNNEL_GRE;
   WriteIp(out, *outer, gre ? IPPROTO_GRE : IPPROTO_UDP);
   if (gre) {
-    out.Short(outer->has_id ? 0x2000 : 0);
+    const bool csum = (outer->flags & kCsum) != 0;
+    out.Short(static_cast<uint16_t>((csum ? 0x8000 : 0) | (outer->has_id ? 0x2000 : 0)));
     out.Short(kBridged);
+    if (csum) out.Long(0);  // the program's
     if (outer->has_id) out.Long(outer->id);
     return step;
   }

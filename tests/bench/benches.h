@@ -23,7 +23,8 @@ struct PassesOptions {
 };
 void Passes(const PassesOptions& options);
 
-// VXLAN off and out by another veth, beside the kernel's vxlan device in a bridge. Leaves the process in a namespace, too.
+// VXLAN off and out by another veth, beside the kernel's vxlan device in a bridge. Leaves the process in a namespace,
+// too.
 struct TunnelOptions {
   unsigned rounds = 11;
   uint32_t packets = 200000;  // a sample

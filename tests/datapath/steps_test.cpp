@@ -194,6 +194,10 @@ TEST_F(StepCompiler, HeadersAreMadeOfTheSet) {
   EXPECT_EQ(gre.header[34], 0x20);
   EXPECT_EQ(gre.header[41], 0xfe);
   EXPECT_EQ(header("src=192.0.2.1,dst=192.0.2.2").header_length, 38U) << "without a key";
+  const auto summed = header("tun_id=0xfffffffe,src=192.0.2.1,dst=192.0.2.2,flags(csum|key)");
+  EXPECT_EQ(summed.header_length, 46U);
+  EXPECT_EQ(summed.header[34], 0xa0);
+  EXPECT_EQ(summed.header[45], 0xfe);
 }
 
 TEST_F(StepCompiler, WhatCannotBeIsNamed) {
