@@ -114,6 +114,9 @@ class Host:
             # No link-local addresses: nobody speaks unless spoken to, so that packets can be counted.
             run("ip", "-n", namespace, "link", "set", device, "addrgenmode", "none")
         run("ip", "-n", self.namespace, "link", "set", "eth0", "address", self.mac)
+        # What multicast groups it is in a host says twice: at once, not again when packets are counted.
+        with inside(self.namespace), open("/proc/sys/net/ipv6/conf/eth0/mldv2_unsolicited_report_interval", "w") as wait:
+            wait.write("1")
         run("ip", "-n", switch, "link", "set", self.port, "up")
         run("ip", "-n", self.namespace, "link", "set", "eth0", "up")
 

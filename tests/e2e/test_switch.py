@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The learning switch of etc/examples between hosts that know nothing of it."""
+import os
+
 from harness import SluiceTest, main, run, wait_until, wire
 
 
@@ -25,6 +27,8 @@ class Flat(SluiceTest):
             run("ip", "-n", host.namespace, "neigh", "replace", other.ip, "lladdr", other.mac, "dev", "eth0",
                 "nud", "permanent")
         self.wait_counter("p0", "forwarded", 6)
+        self.lab.start("upcalls", [self.lab.program("sluicectl"), "monitor", "upcall"],
+                       env={**os.environ, "SLUICE_RUN_DIR": self.lab.run_dir})  # what it was, should it fail
         before = self.lab.counters()["p0"]
         self.assertPings(one, two, count=40)
         self.wait_counter("p0", "forwarded", before["forwarded"] + 40)

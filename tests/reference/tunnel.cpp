@@ -222,8 +222,10 @@ Bytes HeaderOf(const TunnelPort& port, const Match& set) {
   address(out, v6 ? Field::tun_ipv6_dst : Field::tun_dst);
   if (gre) {
     const bool key = set.Has(Field::tun_id) || (flags & kKey) != 0;
-    Put(out, key ? 0x2000 : 0, 2);
+    const bool sum = (flags & kCsum) != 0;
+    Put(out, (sum ? 0x8000 : 0) | (key ? 0x2000 : 0), 2);
     Put(out, kEthernetInside, 2);
+    if (sum) Put(out, 0, 4);
     if (key) Put(out, id, 4);
     return out;
   }

@@ -271,6 +271,7 @@ void Loop::operator()(const command::PacketOut& out) {
 
 void Loop::operator()(const command::Fence& fence) {
   FlushPorts();
+  upcalls_.Signal();
   TellFlows();
   passed_ = fence.number;
   shared_.passed.store(passed_, std::memory_order_release);
