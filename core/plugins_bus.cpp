@@ -96,7 +96,7 @@ void Plugins::Announce(const Slot& slot) {
                                                     slot.capabilities.provides().end());
   if (provides.empty()) return Withdraw(slot.spec.name);
   std::string run = slot.token;
-  for (const auto& [what, value] : provides) run += '\0' + what + '\0' + value;
+  for (const auto& [what, value] : provides) run.append(1, '\0').append(what).append(1, '\0').append(value);
   const uint64_t serial = std::max<uint64_t>(XXH3_64bits(run.data(), run.size()), 1);
   v1::Extension& extension = extensions_[slot.spec.name];
   if (extension.serial() == serial) return;

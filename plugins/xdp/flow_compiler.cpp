@@ -167,7 +167,9 @@ class ActionCompiler {
   }
 
   // Who executes what comes next: the record's own object, or the programs of the steps.
-  [[nodiscard]] const ObjectMeta& Doer() const { return steps_.empty() ? meta_ : *passes_->programs; }
+  [[nodiscard]] const ObjectMeta& Doer() const {
+    return passes_ == nullptr || steps_.empty() ? meta_ : *passes_->programs;
+  }
 
   // Whether the packet can leave this pass, by a terminal of that type.
   Result<void> MayLeave(const Action& action, sluice_action_type type) const {

@@ -26,7 +26,7 @@ class Neighbours {
     uint32_t ifindex = 0;
     uint8_t size = 0;  // of the address: 4 or 16
     std::array<uint8_t, 16> address{};
-    auto operator<=>(const FarEnd&) const = default;
+    auto operator<=>(const FarEnd&) const = default;  // NOLINT(modernize-use-nullptr): it takes <=> for that
   };
   void Ask(const FarEnd& far_end);
 

@@ -94,7 +94,8 @@ Result<std::unique_ptr<PassObject>> PassObject::Load(const PassMaps& maps, const
   wanted.ports_fd = options.ports_fd;
   wanted.groups_fd = options.groups_fd;
   wanted.state_fd = maps.state_fd();
-  ObjectOptions::Passes& passes = wanted.passes.emplace();
+  wanted.passes = ObjectOptions::Passes{};
+  ObjectOptions::Passes& passes = *wanted.passes;
   passes.config.depth = options.depth;
   passes.config.cpus = static_cast<uint32_t>(std::max(libbpf_num_possible_cpus(), 1));
   passes.config.hz = JiffiesPerSecond();

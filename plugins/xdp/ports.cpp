@@ -42,14 +42,20 @@ Ports::Outcome Ports::PutNow(const v1::Port& port, v1::FromPlugin& out) {
   Result<void> parsed;
   if (TunnelSettings::Asked(options)) {
     auto tunnel = TunnelSettings::Parse(options);
-    if (!tunnel) parsed = tunnel.error();
-    if (tunnel) slot.tunnel = {port.number(), *std::move(tunnel)};
-    if (tunnel) LookAtTunnel(slot);
+    if (tunnel) {
+      slot.tunnel = {port.number(), *std::move(tunnel)};
+      LookAtTunnel(slot);
+    } else {
+      parsed = tunnel.error();
+    }
   } else {
     const auto settings = PortSettings::Parse(options, defaults_);
-    if (!settings) parsed = settings.error();
-    if (settings) slot.settings = *settings;
-    if (settings) Open(port.name(), slot);
+    if (settings) {
+      slot.settings = *settings;
+      Open(port.name(), slot);
+    } else {
+      parsed = settings.error();
+    }
   }
   if (!parsed) {
     slot.state = "failed";

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "step_table.h"
 
+#include <map>
 #include <string>
 #include <string_view>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -23,7 +23,7 @@ struct StepTable::State {
   std::span<sluice_step> steps;
   uint32_t never_used = 0;  // this one and those after it
   std::vector<uint32_t> free;
-  std::unordered_map<std::string, std::weak_ptr<const Step>> by_content;
+  std::map<std::string, std::weak_ptr<const Step>> by_content;  // a step keeps its place in it
 };
 
 StepTable::StepTable(std::span<sluice_step> steps) : state_(std::make_shared<State>(steps)) {}
@@ -53,11 +53,12 @@ Result<std::shared_ptr<const Step>> StepTable::Acquire(const sluice_step& step, 
   state.free.pop_back();
   state.steps[index] = step;
   ++taken_;
-  std::shared_ptr<const Step> taken(new Step{index, std::move(next)}, [shared = state_, found](const Step* gone) {
-    shared->free.push_back(gone->index);
-    shared->by_content.erase(found);
-    delete gone;  // NOLINT(cppcoreguidelines-owning-memory)
-  });
+  std::shared_ptr<const Step> taken(new Step{index, std::move(next)},
+                                    [shared = state_, found = found](const Step* gone) {
+                                      shared->free.push_back(gone->index);
+                                      shared->by_content.erase(found);
+                                      delete gone;  // NOLINT(cppcoreguidelines-owning-memory)
+                                    });
   found->second = taken;
   return taken;
 }
