@@ -79,7 +79,7 @@ static __always_inline void change_status(struct nf_conn* connection, __u32 stat
   if ((status & bits) != bits) bpf_ct_change_status(connection, status | bits);
 }
 
-/* 0: not closing. Else the seconds that its next packet gives it; all packets of one that was reset give it nothing. */
+/* Whether it has seen a FIN or RST. */
 static __always_inline int is_closing(struct nf_conn* connection, __u32 status) {
   __s32 left = (__s32)(connection->timeout - (__u32)bpf_jiffies64());
   return status & CT_ASSURED && left <= (__s32)(pass_config.ct_timeouts[SLUICE_CT_TCP_FIN] * pass_config.hz) &&

@@ -142,6 +142,7 @@ class Plugins {
   void OnFeedStarted(Slot& slot);
   void Resync(Slot& slot, const std::string& why);
   void Repeat(Slot& slot);
+  void AtItsInterval(Slot& slot, std::function<void(Slot& again)> resync);
   void Announce(const Slot& slot);
   void Withdraw(const std::string& name);
   void TellOthers(const v1::Extension& extension);

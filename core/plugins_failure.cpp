@@ -106,36 +106,35 @@ void Plugins::Resync(Slot& slot, const std::string& why) {
   parts_.table.Forget(slot.index);
   parts_.port_service.OnResync(slot.spec.name);
   parts_.timers.Cancel(slot.ports_timer);
-  parts_.timers.Cancel(slot.resync_timer);
-  const uint64_t now = parts_.timers.Now();
-  const uint64_t due = slot.resynced_ns == 0 ? now : slot.resynced_ns + times_.resync_ms * kMs;
-  const auto start = [this, token = slot.token, why] {
-    Slot* again = ByToken(token);
-    if (again == nullptr || again->state != State::running) return;
+  AtItsInterval(slot, [this, why](Slot& again) {
     parts_.counters.Add("plugin_resyncs");
-    spdlog::warn("plugin {} {}: it is told everything anew", again->spec.name, why);
-    again->resynced_ns = parts_.timers.Now();
-    StartFeed(*again, true, again->rejoin_timer != Timers::Id{});
-  };
-  if (due <= now) return start();
-  slot.resync_timer = parts_.timers.After((due - now + kMs - 1) / kMs, start);
+    spdlog::warn("plugin {} {}: it is told everything anew", again.spec.name, why);
+    StartFeed(again, true, again.rejoin_timer != Timers::Id{});
+  });
 }
 
 // The same at its own wish, as it will do otherwise what it was told. What is known of it stays, and it is fed as ever
 // until then.
 void Plugins::Repeat(Slot& slot) {
   if (slot.state != State::running || !slot.feed->running()) return;
+  AtItsInterval(slot, [this](Slot& again) {
+    parts_.counters.Add("plugin_repeats");
+    spdlog::info("plugin {} asks to be told everything anew", again.spec.name);
+    again.feed->Repeat(again.rejoin_timer != Timers::Id{});
+    OnFeedStarted(again);
+  });
+}
+
+// At once, or when a resync after the last one is due, if it runs then. The newest wish counts.
+void Plugins::AtItsInterval(Slot& slot, std::function<void(Slot& again)> resync) {
   parts_.timers.Cancel(slot.resync_timer);
   const uint64_t now = parts_.timers.Now();
   const uint64_t due = slot.resynced_ns == 0 ? now : slot.resynced_ns + times_.resync_ms * kMs;
-  const auto start = [this, token = slot.token] {
+  const auto start = [this, token = slot.token, resync = std::move(resync)] {
     Slot* again = ByToken(token);
     if (again == nullptr || again->state != State::running) return;
-    parts_.counters.Add("plugin_repeats");
-    spdlog::info("plugin {} asks to be told everything anew", again->spec.name);
     again->resynced_ns = parts_.timers.Now();
-    again->feed->Repeat(again->rejoin_timer != Timers::Id{});
-    OnFeedStarted(*again);
+    resync(*again);
   };
   if (due <= now) return start();
   slot.resync_timer = parts_.timers.After((due - now + kMs - 1) / kMs, start);

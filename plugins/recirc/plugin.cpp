@@ -46,7 +46,7 @@ Result<std::unique_ptr<xdp::PassObject>> Probe(const xdp::PassMaps& maps, const 
 v1::Capabilities CapabilitiesOf(const xdp::PassObject& passes, const std::string& path) {
   v1::Capabilities capabilities;
   capabilities.set_no_flows(true);
-  (*capabilities.mutable_provides())["xdp.passes"] = path;
+  (*capabilities.mutable_provides())[xdp::kProvidesPasses] = path;
   // What a first pass does not have.
   for (const auto& name : passes.meta().key.FieldNames()) {
     if (name == "recirc_id" || name.starts_with("ct_") || name.starts_with("tun_")) capabilities.add_fields(name);

@@ -28,9 +28,6 @@
 
 namespace sluice::xdp {
 
-// What a plugin says in its capabilities that it provides: the path of an object with programs for later passes.
-inline constexpr const char* kProvidesPasses = "xdp.passes";
-
 struct PassGeneration {
   uint64_t serial = 0;  // of its table, unlike any port's
   std::unique_ptr<PassObject> object;

@@ -18,6 +18,9 @@
 
 namespace sluice::xdp {
 
+// What a plugin says in its capabilities that it provides: the path of an object with programs for later passes.
+inline constexpr const char* kProvidesPasses = "xdp.passes";
+
 // What all ports and generations share. Everything in it is written by the owner of this, but the prog arrays, which
 // PassObject::Enter fills, and the state, which is the programs' own.
 class PassMaps {

@@ -1,14 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
-#include <linux/if_link.h>
 #include <net/if.h>
 #include <sched.h>
 
 #include <chrono>
 #include <cstdio>
 #include <cstring>
-#include <fstream>
 #include <stdexcept>
 #include <vector>
 
@@ -16,28 +14,10 @@
 #include "bench/benches.h"
 #include "bench/datapath.h"
 #include "bench/samples.h"
-#include "support/process.h"
+#include "bench/wire.h"
 
 namespace sluice::bench {
 namespace {
-
-void Ip(std::vector<std::string> words) {
-  words.insert(words.begin(), "ip");
-  test::RunOrThrow(words);
-}
-
-void MakeVeth(const std::string& a, const std::string& b) {
-  Ip({"link", "add", a, "type", "veth", "peer", "name", b});
-  for (const auto& end : {a, b}) {
-    std::ofstream("/proc/sys/net/ipv6/conf/" + end + "/disable_ipv6") << "1";
-    Ip({"link", "set", end, "up"});
-  }
-}
-
-void Attach(const char* device, int program_fd) {
-  const int failed = bpf_xdp_attach(static_cast<int>(if_nametoindex(device)), program_fd, XDP_FLAGS_DRV_MODE, nullptr);
-  if (failed != 0) throw std::runtime_error(std::string("attach to ") + device + ": " + std::strerror(-failed));
-}
 
 // Frames a second that came out at the far end, sent by live test runs of the generator.
 double Send(const Baseline& baseline, uint32_t packets) {

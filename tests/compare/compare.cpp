@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <variant>
 
+#include "compare/flow_number.h"
 #include "compare/xdp_actions.h"
 #include "sluice/flow_text.h"
 
@@ -19,18 +20,6 @@ namespace {
 using reference::Datapath;
 using reference::Flow;
 using reference::Outcome;
-
-Ufid UfidOf(uint64_t flow) {
-  Ufid ufid;
-  for (size_t i = 0; i < 8; ++i) ufid.bytes[15 - i] = static_cast<uint8_t>(flow >> (8 * i));
-  return ufid;
-}
-
-uint64_t NumberOf(const Ufid& ufid) {
-  uint64_t flow = 0;
-  for (size_t i = 8; i < 16; ++i) flow = flow << 8 | ufid.bytes[i];
-  return flow;
-}
 
 // What a packet is expected to do to the subject.
 struct Expected {

@@ -5,6 +5,7 @@
 #include <map>
 #include <stdexcept>
 
+#include "compare/flow_number.h"
 #include "reference/passes.h"
 #include "sluice/flow_text.h"
 
@@ -13,18 +14,6 @@ namespace {
 
 using reference::Journey;
 using reference::Malformed;
-
-Ufid UfidOf(uint64_t flow) {
-  Ufid ufid;
-  for (size_t i = 0; i < 8; ++i) ufid.bytes[15 - i] = static_cast<uint8_t>(flow >> (8 * i));
-  return ufid;
-}
-
-uint64_t NumberOf(const Ufid& ufid) {
-  uint64_t flow = 0;
-  for (size_t i = 8; i < 16; ++i) flow = flow << 8 | ufid.bytes[i];
-  return flow;
-}
 
 template <typename Key>
 std::string Show(const std::map<Key, uint64_t>& counts) {
