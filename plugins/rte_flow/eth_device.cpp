@@ -12,6 +12,8 @@
 #include <set>
 #include <vector>
 
+#include "packet_pool.h"
+
 namespace sluice::rteflow {
 namespace {
 
@@ -119,8 +121,7 @@ Result<void> EthDevice::SetUp(const PortSettings& settings) {
   const auto socket = std::max(rte_eth_dev_socket_id(id_), 0);
   const std::string pool = "port" + std::to_string(id_);
   const size_t room = std::max<size_t>(RTE_MBUF_DEFAULT_BUF_SIZE, RTE_PKTMBUF_HEADROOM + settings.mtu + kFraming);
-  pool_.reset(
-      rte_pktmbuf_pool_create(pool.c_str(), settings.buffers, kPoolCache, 0, static_cast<uint16_t>(room), socket));
+  pool_.reset(MakePacketPool(pool, settings.buffers, kPoolCache, static_cast<uint16_t>(room), socket));
   if (pool_ == nullptr) {
     return DeviceFailed("no memory for the " + std::to_string(settings.buffers) + " buffers of the device " + name,
                         rte_errno);

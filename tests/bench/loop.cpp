@@ -26,6 +26,7 @@
 #include "bench/benches.h"
 #include "bench/samples.h"
 #include "loop/datapath.h"
+#include "packet_pool.h"
 
 namespace sluice::bench {
 namespace {
@@ -64,8 +65,8 @@ uint16_t Describe(uint16_t /*ethdev*/, uint16_t /*queue*/, rte_mbuf** packets, u
 class RoundDevice {
  public:
   RoundDevice(const std::vector<reference::Bytes>& frames, uint32_t packets) : packets_(packets) {
-    pool_ = rte_pktmbuf_pool_create("bench", packets, 0, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
-    Must(pool_ != nullptr, "rte_pktmbuf_pool_create");
+    pool_ = rteflow::MakePacketPool("bench", packets, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
+    Must(pool_ != nullptr, "MakePacketPool");
     ring_ = rte_ring_create("bench", rte_align32pow2(packets + 1), SOCKET_ID_ANY, RING_F_SP_ENQ | RING_F_SC_DEQ);
     Must(ring_ != nullptr, "rte_ring_create");
     const int made = rte_eth_from_rings("bench", &ring_, 1, &ring_, 1, 0);

@@ -19,7 +19,7 @@ using Kind = DatapathFlow::Plan::Kind;
 // Who has the mark; nullptr: nobody.
 DatapathFlow* FlowOf(MarkTable& table, uint32_t mark) {
   const MarkedFlow& found = table.Find(mark);
-  EXPECT_EQ(found.kind == MarkedFlow::Kind::kNone, found.flow == nullptr);
+  EXPECT_EQ(found.way.kind == MarkedFlow::Kind::kNone, found.flow == nullptr);
   return found.flow;
 }
 
@@ -44,7 +44,7 @@ TEST(MarkTable, AFlowWithoutAMarkIsNotInIt) {
   table.Insert(flow, 1);
   EXPECT_EQ(FlowOf(table, 0), nullptr);
   table.Remove(flow, 1);
-  EXPECT_EQ(table.none().flow, nullptr);
+  EXPECT_EQ(table.unmarked().flow, nullptr);
 }
 
 TEST(MarkTable, ALaterFlowTakesTheMark) {

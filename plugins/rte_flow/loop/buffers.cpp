@@ -9,6 +9,8 @@
 #include <cstring>
 #include <string>
 
+#include "packet_pool.h"
+
 namespace sluice::rteflow {
 namespace {
 
@@ -23,7 +25,7 @@ Result<std::unique_ptr<Buffers>> Buffers::Make(uint32_t count, uint16_t frame_by
   const uint32_t room = uint32_t{frame_bytes} + RTE_PKTMBUF_HEADROOM;
   rte_mempool* pool = nullptr;
   if (room <= UINT16_MAX) {
-    pool = rte_pktmbuf_pool_create(name.c_str(), count, CacheOf(count), 0, static_cast<uint16_t>(room), SOCKET_ID_ANY);
+    pool = MakePacketPool(name, count, CacheOf(count), static_cast<uint16_t>(room), SOCKET_ID_ANY);
   } else {
     rte_errno = EINVAL;
   }

@@ -22,8 +22,7 @@ using Plan = DatapathFlow::Plan;
 constexpr size_t kMostCommands = 256;  // a round: packets do not wait for more
 constexpr uint32_t kPatience = 1000;   // empty rounds before a sleep
 constexpr uint32_t kRoundsATime = 64;
-constexpr uint32_t kMostUntold = 1024;  // rounds with packets that flows are not told of
-constexpr size_t kAhead = 4;            // packets whose memory is on its way while one is looked at
+constexpr size_t kMostUntold = 32768;  // packets that flows are not told of
 
 uint32_t TcpFlagsOf(const soft::Parsed& packet) {
   const uint8_t* at = packet.key.data() + Info(Field::tcp_flags).offset;
@@ -76,7 +75,8 @@ Loop::Done Loop::Round() {
   FlushPorts();
   upcalls_.Signal();
   if (packets > 0) Add(shared_.load.packets, packets);
-  if (packets == 0 || marks_.ManyUntold() || ++untold_rounds_ >= kMostUntold) TellFlows();
+  untold_ += packets;
+  if (packets == 0 || marks_.ManyUntold() || untold_ >= kMostUntold) TellFlows();
   TellDrained();
   return {packets, commands};
 }
@@ -90,7 +90,7 @@ size_t Loop::Poll(LoopPort& port, uint16_t queue) {
   size_t marked = 0;
   size_t stale = 0;
   for (size_t i = 0; i < count;) {
-    switch (flows[i]->kind) {
+    switch (flows[i]->way.kind) {
       case MarkedFlow::Kind::kForward: {
         const auto rest = count - i;
         const size_t run = ForwardRun(port, std::span(packets).subspan(i, rest), std::span(flows).subspan(i, rest));
@@ -104,7 +104,7 @@ size_t Loop::Poll(LoopPort& port, uint16_t queue) {
         ++i;
         break;
       case MarkedFlow::Kind::kNone:
-        if (IsMarked(*packets[i])) ++stale;
+        if (flows[i] != &marks_.unmarked()) ++stale;
         Classify(port, packets[i++]);
         break;
     }
@@ -115,11 +115,10 @@ size_t Loop::Poll(LoopPort& port, uint16_t queue) {
 }
 
 size_t Loop::Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows) {
+  const MarkTable::View marks = marks_.view();
   uint64_t bytes = 0;
   size_t count = 0;
-  for (size_t i = 0; i < std::min(kAhead, packets.size()); ++i) rte_prefetch0(packets[i]);
   for (size_t i = 0; i < packets.size(); ++i) {
-    if (i + kAhead < packets.size()) rte_prefetch0(packets[i + kAhead]);
     rte_mbuf* packet = packets[i];
     bytes += packet->pkt_len;
     if (!Buffers::IsStraight(*packet)) [[unlikely]] {
@@ -129,10 +128,11 @@ size_t Loop::Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<M
         continue;
       }
     }
-    MarkedFlow* flow = &marks_.none();
+    MarkedFlow* flow = &marks_.unmarked();
     if (IsMarked(*packet)) [[likely]] {
-      flow = &marks_.Find(packet->hash.fdir.hi);
+      flow = &marks.Find(packet->hash.fdir.hi);
       rte_prefetch0(flow);
+      LoopPort::ForgetReceipt(*packet);
     } else {
       rte_prefetch0(rte_pktmbuf_mtod(packet, const void*));
     }
@@ -145,20 +145,19 @@ size_t Loop::Recognise(LoopPort& port, std::span<rte_mbuf*> packets, std::span<M
 }
 
 size_t Loop::ForwardRun(LoopPort& port, std::span<rte_mbuf*> packets, std::span<MarkedFlow*> flows) {
-  const uint32_t output = flows.front()->output;
+  const MarkedFlow::Way way = flows.front()->way;
   uint64_t bytes = 0;
   size_t count = 0;
   do {
-    MarkedFlow& flow = *flows[count];
-    rte_mbuf& packet = *packets[count];
-    marks_.Count(flow, packet.pkt_len);
-    if (flow.tcp) flow.tcp_flags = static_cast<uint16_t>(flow.tcp_flags | TcpFlags(BytesOf(packet)));
-    bytes += packet.pkt_len;
-    LoopPort::ForgetReceipt(packet);
+    const uint32_t length = packets[count]->pkt_len;
+    marks_.Count(*flows[count], length);
+    bytes += length;
     ++count;
-  } while (count < packets.size() && flows[count]->kind == MarkedFlow::Kind::kForward &&
-           flows[count]->output == output);
-  execution_.Forward(packets.first(count), bytes, port, output);
+  } while (count < packets.size() && flows[count]->way == way);
+  for (size_t i = 0; way.tcp && i < count; ++i) {
+    flows[i]->tcp_flags = static_cast<uint16_t>(flows[i]->tcp_flags | TcpFlags(BytesOf(*packets[i])));
+  }
+  execution_.Forward(packets.first(count), bytes, port, way.output);
   return count;
 }
 
@@ -215,7 +214,7 @@ void Loop::FlushPorts() {
 }
 
 void Loop::TellFlows() {
-  untold_rounds_ = 0;
+  untold_ = 0;
   marks_.Tell(clock_.Now());
 }
 

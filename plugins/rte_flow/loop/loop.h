@@ -87,7 +87,7 @@ class Loop {
   soft::Classifier<DatapathFlow> classifier_;
   Execution execution_;
   uint64_t passed_ = 0;
-  uint32_t untold_rounds_ = 0;
+  size_t untold_ = 0;  // packets, at most
 };
 
 }  // namespace sluice::rteflow
