@@ -7,7 +7,7 @@ import sys
 import time
 import unittest
 
-from harness import BUILD_DIR, SluiceTest, main, run, wait_until, wire
+from harness import BUILD_DIR, LabError, SluiceTest, main, run, wait_until, wire
 
 RATE = 1000
 PMD = os.path.join(BUILD_DIR, "lib", "sluice", "pmd", "librte_net_sluice.so")
@@ -162,6 +162,85 @@ class MarksOnly(Device):
         self.wait_packets(ufid, 500)
         wait_until(lambda: self.lab.counters()["p0"]["marked"] == 500, "500 packets to be counted as marked")
         self.assertIn("offloaded:partial, dp:rte_flow", self.lab.ctl("flow", "dump").stdout)
+
+
+class Vxlan(RteFlow):
+    """The device puts one host's packets into VXLAN and takes the other's out; that one's far end is the kernel's."""
+
+    near, far, vni = "192.168.5.1", "192.168.5.2", 123
+    near_mac, inner_mac = "02:00:00:00:00:fe", "02:00:00:00:01:02"
+
+    def setUp(self):
+        super().setUp()
+        namespace = self.two.namespace
+        try:
+            run("ip", "-n", namespace, "link", "add", "vxlan0", "address", self.inner_mac, "mtu", "1450", "type", "vxlan",
+                "id", str(self.vni), "local", self.far, "remote", self.near, "dstport", "4789", "dev", "eth0")
+        except LabError as error:
+            if "not supported" in str(error) or "Unknown device type" in str(error):
+                self.skipTest("this kernel has no vxlan device")
+            raise
+        run("ip", "-n", namespace, "addr", "flush", "dev", "eth0")
+        run("ip", "-n", namespace, "addr", "add", f"{self.far}/24", "dev", "eth0")
+        run("ip", "-n", namespace, "neigh", "add", self.near, "lladdr", self.near_mac, "dev", "eth0")
+        run("ip", "-n", namespace, "link", "set", "vxlan0", "up")
+        self.two.address("vxlan0")
+
+    def push(self, vni):
+        return (f"tnl_push(tnl_port(p1),header(size=50,type=4,eth(dst={self.two.mac},src={self.near_mac},dl_type=0x0800),"
+                f"ipv4(src={self.near},dst={self.far},proto=17,tos=0,ttl=64,frag=0x4000),udp(src=0,dst=4789,csum=0x0),"
+                f"vxlan(flags=0x8000000,vni={vni:#x})),out_port(p1))")
+
+    def add_both_ways(self, ethertype):
+        return (self.add_flow(f"in_port(p0),eth_type({ethertype:#06x}), actions:{self.push(self.vni)}"),
+                self.add_flow(f"in_port(p1),tunnel(tun_id={self.vni},src={self.far},dst={self.near}),"
+                              f"eth_type({ethertype:#06x}), actions:p0"))
+
+    def test_hosts_talk_through_it(self):
+        for ethertype in (0x0800, 0x0806, 0x86dd):
+            self.add_both_ways(ethertype)
+        self.assertPings(self.one, self.two)
+        self.assertPings(self.two, self.one)
+        self.assertPings(self.one, self.two, family=6)
+        for size in (0, 1, 18, 1400):
+            done = self.one.run("ping", "-s", str(size), "-c", "2", "-i", "0.05", "-W", "2", self.two.ip, check=False)
+            self.assertIn("2 received", done.stdout, size)
+
+    def test_every_packet_is_counted_and_whole(self):
+        there, back = self.add_both_ways(0x88b5)
+        with wire.Receiver(self.two, device="vxlan0") as receiver:
+            self.send(self.one, self.two, 300)
+            self.assertEqual(receiver.wait(300), 300)
+        with wire.Receiver(self.one) as receiver:
+            raw = self.two.socket(device="vxlan0")
+            for number in range(200):
+                raw.send(wire.numbered(self.two.mac, self.one.mac, number))
+            raw.close()
+            self.assertEqual(receiver.wait(200), 200)
+        self.wait_packets(there, 300)
+        self.wait_packets(back, 200)
+        counters = self.lab.counters()  # the loop has seen none of them
+        self.assertEqual([counters[port]["marked"] + counters[port]["hit_software"] for port in self.ports], [0, 0])
+
+    def test_another_network_is_another(self):
+        self.add_flow(f"in_port(p0),eth_type(0x88b5), actions:{self.push(self.vni + 1)}")
+        outer_headers = 14 + 20 + 8 + 8
+        with wire.Receiver(self.two, device="vxlan0") as receiver, \
+                wire.Receiver(self.two, eth_type=0x0800, offset=outer_headers + 14) as outer:
+            self.send(self.one, self.two, 20)
+            self.assertEqual(outer.wait(20), 20)
+            self.assertEqual(len(receiver), 0)
+
+    def test_what_a_device_without_tunnels_says(self):
+        self.lab.ctl("port", "del", "p0")
+        self.lab.ctl("port", "add", "p0", "--plugin", "rte_flow", "--option", "devargs=net_sluice_p0,iface=p0,profile=mark-count")
+        self.wait_ports_up()
+        ufid, = (flow["ufid"] for flow in self.lab.query(
+            "flow", "add", f"in_port(p0),eth_type(0x88b5), actions:{self.push(self.vni)}"))
+        wait_until(lambda: self.flow(ufid)["offload"][0]["state"] == "refused", "a refusal")
+        verdict = self.flow(ufid)["offload"][0]
+        self.assertEqual(verdict["reason"], "unsupported_action")
+        self.assertIn("software cannot do it either: the software path cannot do tnl_push", verdict["detail"])
 
 
 class TwoPlugins(RteFlow):
