@@ -46,9 +46,9 @@ class Passes : public TwoHosts {
     }
     rig_->Synced();
   }
-  // The port's counters, once `counter` is `value`; what they are after some seconds.
-  std::map<std::string, uint64_t> Counters(const std::string& port, const std::string& counter, uint64_t value) {
-    return rig_->WaitForCounter(port, counter, value);
+  // As WaitForCounter.
+  std::map<std::string, uint64_t> Counters(const std::string& port, const std::string& counter, uint64_t least) {
+    return rig_->WaitForCounter(port, counter, least);
   }
 
   uint64_t serial_ = 1;

@@ -108,9 +108,9 @@ v1::Port PluginRig::WaitForPort(const std::string& name, const std::function<boo
 }
 
 std::map<std::string, uint64_t> PluginRig::WaitForCounter(const std::string& port, const std::string& counter,
-                                                          uint64_t value) {
+                                                          uint64_t least) {
   const auto deadline = Clock::now() + std::chrono::seconds(5);
-  while (counters_[port][counter] != value && Clock::now() < deadline) Take(std::chrono::milliseconds(100));
+  while (counters_[port][counter] < least && Clock::now() < deadline) Take(std::chrono::milliseconds(100));
   return counters_[port];
 }
 

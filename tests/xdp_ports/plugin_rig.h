@@ -40,8 +40,8 @@ class PluginRig : public PortNames {
   void DeletePort(const std::string& name);
   // Waits for a report of the port that satisfies.
   v1::Port WaitForPort(const std::string& name, const std::function<bool(const v1::Port&)>& satisfies);
-  // The port's counters once `counter` is `value`; what they are after five seconds.
-  std::map<std::string, uint64_t> WaitForCounter(const std::string& port, const std::string& counter, uint64_t value);
+  // The port's counters once `counter` is `least` or more; what they are after five seconds.
+  std::map<std::string, uint64_t> WaitForCounter(const std::string& port, const std::string& counter, uint64_t least);
   v1::Port WaitForState(const std::string& name, const std::string& state);
 
   v1::Verdict Put(const std::string& match, const std::string& actions, uint32_t priority = 0, uint64_t instance = 1);
