@@ -3,13 +3,13 @@
 #include <spdlog/spdlog.h>
 
 #include <condition_variable>
-#include <csignal>
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <thread>
 
 #include "launchers.h"
 #include "plugin_module.h"
+#include "sluice/signals_blocked.h"
 
 namespace sluice::core {
 namespace {
@@ -63,12 +63,8 @@ void ThreadMain(const std::shared_ptr<Shared>& shared) {
 class ThreadRun : public PluginRun {
  public:
   explicit ThreadRun(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {
-    sigset_t all;
-    sigset_t before;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
+    const SignalsBlocked blocked;
     thread_ = std::thread([shared = shared_] { ThreadMain(shared); });
-    pthread_sigmask(SIG_SETMASK, &before, nullptr);
   }
   ~ThreadRun() override {
     ThreadRun::Stop();

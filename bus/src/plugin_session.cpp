@@ -7,12 +7,12 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <csignal>
 #include <deque>
 #include <span>
 #include <system_error>
 #include <thread>
 
+#include "sluice/signals_blocked.h"
 #include "sluice/unique_fd.h"
 #include "sluice/utf8.h"
 #include "sluice/wire.h"
@@ -30,22 +30,6 @@ constexpr int kLingerMs = 1000;                         // for the bye to reach 
 constexpr int kBatchesInARow = 16;
 // Messages that wait in the socket. Few: what is said last should not stand behind seconds of upcalls.
 constexpr int kQueue = 16;
-
-// A thread inherits the mask it is made under; the host's signals are the host's.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 // How long opening or closing a device, or taking another plugin's programs, may take before it is a failure.
 constexpr uint32_t kDeviceMs = 5'000;

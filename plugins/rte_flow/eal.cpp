@@ -6,7 +6,6 @@
 #include <rte_eal.h>
 #include <rte_errno.h>
 #include <rte_log.h>
-#include <signal.h>
 #include <stdio.h>
 #include <sys/sysinfo.h>
 #include <unistd.h>
@@ -23,6 +22,7 @@
 #include <utility>
 
 #include "sluice/plugin.h"
+#include "sluice/signals_blocked.h"
 
 namespace sluice::rteflow {
 namespace {
@@ -127,10 +127,8 @@ Result<void> StartEal(const std::vector<std::string>& arguments, Log log) {
   if (stream->file() != nullptr) rte_openlog_stream(stream->file());
   std::promise<int> answer;
   auto failed_with = answer.get_future();
+  const SignalsBlocked blocked;
   std::thread main([&arguments, answer = std::move(answer)]() mutable {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_BLOCK, &all, nullptr);
     pthread_setname_np(pthread_self(), "dpdk-main");
     std::vector<std::string> words = {"sluice"};
     words.insert(words.end(), arguments.begin(), arguments.end());

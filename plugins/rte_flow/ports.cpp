@@ -250,34 +250,4 @@ void Ports::Report(const std::string& name, Slot& slot, v1::FromPlugin& out) con
   for (const auto& [counter, value] : slot.counters) (*port.mutable_counters())[counter] = value;
 }
 
-Port* Ports::ByNumber(uint32_t number) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.number == number) return slot.port.get();
-  }
-  return nullptr;
-}
-
-Port* Ports::ByName(const std::string& name) const {
-  const auto found = slots_.find(name);
-  return found == slots_.end() ? nullptr : found->second.port.get();
-}
-
-void Ports::ForEach(const std::function<void(Port&)>& call) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.port != nullptr) call(*slot.port);
-  }
-}
-
-std::optional<uint32_t> Ports::Number(std::string_view name) const {
-  const auto found = slots_.find(name);
-  return found == slots_.end() ? std::nullopt : std::optional(found->second.number);
-}
-
-std::optional<std::string> Ports::Name(uint32_t number) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.number == number) return name;
-  }
-  return std::nullopt;
-}
-
 }  // namespace sluice::rteflow

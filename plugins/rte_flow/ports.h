@@ -9,11 +9,11 @@
 #include <string>
 
 #include "eth_device.h"
+#include "interface/port_slots.h"
 #include "loop/datapath.h"
 #include "offload/flow_api.h"
 #include "offload/offloader.h"
 #include "port_settings.h"
-#include "sluice/flow_text.h"
 #include "sluice/sluice.pb.h"
 #include "tap/readback_tap.h"
 
@@ -32,8 +32,23 @@ struct Port {
   std::string interface;
 };
 
+struct PortSlot {
+  uint32_t number = 0;
+  std::map<std::string, std::string> options;
+  std::string state;  // as in v1::Port
+  std::string detail;
+  std::unique_ptr<Port> port;
+  bool stale = false;
+  bool missing = false;  // its device is; it is tried for again
+  // Of a port whose device is missing: looks until the next try, and between that and the one after.
+  unsigned wait = 0;
+  unsigned next_wait = 1;
+  std::map<std::string, uint64_t> counters;  // as reported
+  std::map<std::string, std::string> info;
+};
+
 // Session thread. Reports of a port's state go into the FromPlugin given.
-class Ports : public PortNames {
+class Ports : public PortSlots<PortSlot> {
  public:
   // `before`: before a device is closed, to take the rules out of it, and those of other devices that send to it. What
   // `removed` is called for is on one of DPDK's threads.
@@ -60,31 +75,8 @@ class Ports : public PortNames {
   // Those whose counters, or what was learnt of their device, changed since the last call.
   void ReportCounters(v1::FromPlugin& out);
 
-  // With a device only; nullptr where there is none.
-  [[nodiscard]] Port* ByNumber(uint32_t number) const;
-  [[nodiscard]] Port* ByName(const std::string& name) const;
-  void ForEach(const std::function<void(Port& port)>& call) const;
-
-  // PortNames: with a device or without.
-  [[nodiscard]] std::optional<uint32_t> Number(std::string_view name) const override;
-  [[nodiscard]] std::optional<std::string> Name(uint32_t number) const override;
-  [[nodiscard]] bool AcceptsUnknownNumbers() const override { return false; }
-
  private:
-  struct Slot {
-    uint32_t number = 0;
-    std::map<std::string, std::string> options;
-    std::string state;  // as in v1::Port
-    std::string detail;
-    std::unique_ptr<Port> port;
-    bool stale = false;
-    bool missing = false;  // its device is; it is tried for again
-    // Of a port whose device is missing: looks until the next try, and between that and the one after.
-    unsigned wait = 0;
-    unsigned next_wait = 1;
-    std::map<std::string, uint64_t> counters;  // as reported
-    std::map<std::string, std::string> info;
-  };
+  using Slot = PortSlot;
 
   void Open(const std::string& name, Slot& slot);
   void TryAgain(const std::string& name, Slot& slot, v1::FromPlugin& out);
@@ -96,7 +88,6 @@ class Ports : public PortNames {
   Datapath& datapath_;
   PortSettings defaults_;
   Told told_;
-  std::map<std::string, Slot, std::less<>> slots_;
 };
 
 }  // namespace sluice::rteflow

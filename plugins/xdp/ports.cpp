@@ -283,28 +283,15 @@ void Ports::Report(const std::string& name, Slot& slot, v1::FromPlugin& out) con
   slot.port->FillCounters(port);
 }
 
-Port* Ports::ByNumber(uint32_t number) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.number == number) return slot.port.get();
-  }
-  return nullptr;
-}
-
 const TunnelPort* Ports::Tunnel(uint32_t number) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.number == number && slot.tunnel && slot.state == "up") return &*slot.tunnel;
-  }
-  return nullptr;
+  const auto found = Find(number);
+  if (found == slots_.end() || !found->second.tunnel || found->second.state != "up") return nullptr;
+  return &*found->second.tunnel;
 }
 
 uint32_t Ports::Mtu(uint32_t number) const {
   const Port* port = ByNumber(number);
   return port == nullptr ? 0 : port->device().mtu;
-}
-
-Port* Ports::ByName(const std::string& name) const {
-  const auto found = slots_.find(name);
-  return found == slots_.end() ? nullptr : found->second.port.get();
 }
 
 Port* Ports::BySerial(uint64_t serial) const {
@@ -313,23 +300,5 @@ Port* Ports::BySerial(uint64_t serial) const {
 }
 
 const std::string& Ports::NameOf(const Port& port) const { return by_serial_.at(port.serial())->first; }
-
-void Ports::ForEach(const std::function<void(Port& port)>& call) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.port != nullptr) call(*slot.port);
-  }
-}
-
-std::optional<uint32_t> Ports::Number(std::string_view name) const {
-  const auto found = slots_.find(name);
-  return found == slots_.end() ? std::nullopt : std::optional(found->second.number);
-}
-
-std::optional<std::string> Ports::Name(uint32_t number) const {
-  for (const auto& [name, slot] : slots_) {
-    if (slot.number == number) return name;
-  }
-  return std::nullopt;
-}
 
 }  // namespace sluice::xdp

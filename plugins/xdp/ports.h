@@ -7,19 +7,32 @@
 #include <memory>
 #include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
+#include "interface/port_slots.h"
 #include "port.h"
-#include "sluice/flow_text.h"
 #include "sluice/sluice.pb.h"
 #include "tunnel.h"
 
 namespace sluice::xdp {
 
+struct PortSlot {
+  uint32_t number = 0;
+  PortSettings settings;
+  std::map<std::string, std::string> options;
+  std::string state;   // as in v1::Port
+  std::string detail;  // why not up
+  std::unique_ptr<Port> port;
+  std::optional<TunnelPort> tunnel;  // it is one, and never has a device
+  bool stale = false;
+  std::map<std::string, uint64_t> reported;
+  // What the device was like when opening it failed; no other try until it is different.
+  std::optional<std::pair<int, uint32_t>> failed_with;  // ifindex, program id
+};
+
 // Session thread. Reports of a port's state go into the FromPlugin given.
-class Ports : public PortNames {
+class Ports : public PortSlots<PortSlot> {
  public:
   // `opening`: before a device is opened, which takes a while. `before`: before a port goes, when no packet meets it
   // any more and its table's last statistics are there to be read. `after`: when it has gone. `tunnels`: flows that
@@ -59,38 +72,17 @@ class Ports : public PortNames {
   // Those whose counters changed since the last call.
   void ReportCounters(v1::FromPlugin& out);
 
-  // Open ports only; nullptr where there is none.
-  [[nodiscard]] Port* ByNumber(uint32_t number) const;
-  [[nodiscard]] Port* ByName(const std::string& name) const;
+  // Of an open port; nullptr where there is none.
   [[nodiscard]] Port* BySerial(uint64_t serial) const;
   [[nodiscard]] const std::string& NameOf(const Port& port) const;
-  void ForEach(const std::function<void(Port& port)>& call) const;
   // A tunnel port that is up, or nullptr.
   [[nodiscard]] const TunnelPort* Tunnel(uint32_t number) const;
   [[nodiscard]] bool HasTunnels() const { return tunnels_ != 0; }  // that are up
   // Of the port's device; 0 where it has none.
   [[nodiscard]] uint32_t Mtu(uint32_t number) const;
 
-  // PortNames: open or not.
-  [[nodiscard]] std::optional<uint32_t> Number(std::string_view name) const override;
-  [[nodiscard]] std::optional<std::string> Name(uint32_t number) const override;
-  [[nodiscard]] bool AcceptsUnknownNumbers() const override { return false; }
-
  private:
-  struct Slot {
-    uint32_t number = 0;
-    PortSettings settings;
-    std::map<std::string, std::string> options;
-    std::string state;   // as in v1::Port
-    std::string detail;  // why not up
-    std::unique_ptr<Port> port;
-    std::optional<TunnelPort> tunnel;  // it is one, and never has a device
-    bool stale = false;
-    std::map<std::string, uint64_t> reported;
-    // What the device was like when opening it failed; no other try until it is different.
-    std::optional<std::pair<int, uint32_t>> failed_with;  // ifindex, program id
-  };
-  using Slots = std::map<std::string, Slot, std::less<>>;
+  using Slot = PortSlot;
 
   Outcome PutNow(const v1::Port& port, v1::FromPlugin& out);
   void Open(const std::string& name, Slot& slot);
@@ -105,7 +97,6 @@ class Ports : public PortNames {
   PortContext context_;
   PortSettings defaults_;
   Told told_;
-  Slots slots_;
   std::map<uint64_t, Slots::iterator> by_serial_;
   size_t tunnels_ = 0;  // up
 };

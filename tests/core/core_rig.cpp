@@ -69,7 +69,21 @@ void CoreRig::RequestLoad(const std::string& name, bool process) {
   // Any file will do: nothing is really loaded. Each name has to be a file's.
   request.mutable_plugin_load()->set_name(name);
   request.mutable_plugin_load()->set_isolation(process ? "process" : "thread");
+  AskLater(request);
+}
+
+void CoreRig::AskLater(const v1::Request& request) {
   core->OnRequest(request, [this](v1::Reply reply) { late_replies.push_back(std::move(reply)); });
+}
+
+v1::Plugin CoreRig::Plugin(const std::string& name) {
+  v1::Request list;
+  list.mutable_plugin_list();
+  const v1::Reply reply = Ask(list);
+  for (const v1::Plugin& plugin : reply.plugins()) {
+    if (plugin.name() == name) return plugin;
+  }
+  return {};
 }
 
 void CoreRig::SayHello(const std::string& name, const std::string& token, const v1::Capabilities& capabilities) {

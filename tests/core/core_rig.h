@@ -51,7 +51,9 @@ class CoreRig {
   void ConfirmDelete(const std::string& plugin, const v1::Change& change);
   void Count(const std::string& plugin, const v1::Change& put, uint64_t packets);
 
-  v1::Reply Ask(const v1::Request& request);  // must be answered at once
+  v1::Reply Ask(const v1::Request& request);   // must be answered at once
+  void AskLater(const v1::Request& request);   // the answer goes to late_replies
+  v1::Plugin Plugin(const std::string& name);  // as listed; empty: it is not
   v1::Reply AskJson(const std::string& json);
   v1::Reply Put(const std::string& match, const std::string& actions = "", const std::string& ufid = "");
   v1::Flow Get(const std::string& ufid);

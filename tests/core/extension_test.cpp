@@ -18,9 +18,6 @@ class ExtensionTest : public ::testing::Test, protected CoreRig {
     capabilities.set_no_flows(no_flows);
     return capabilities;
   }
-  void Request(const v1::Request& request) {
-    core->OnRequest(request, [this](v1::Reply reply) { late_replies.push_back(std::move(reply)); });
-  }
   void SayBye(const std::string& plugin) {
     v1::FromPlugin bye;
     bye.set_bye(true);
@@ -38,15 +35,6 @@ class ExtensionTest : public ::testing::Test, protected CoreRig {
     const auto changes = Changes("session");
     EXPECT_EQ(changes.size(), 1U);
     return changes.empty() ? v1::Extension() : changes[0].extension();
-  }
-  v1::Plugin Plugin(const std::string& name) {
-    v1::Request list;
-    list.mutable_plugin_list();
-    const v1::Reply reply = Ask(list);
-    for (const v1::Plugin& plugin : reply.plugins()) {
-      if (plugin.name() == name) return plugin;
-    }
-    return {};
   }
 };
 
@@ -80,7 +68,7 @@ TEST_F(ExtensionTest, AReloadTellsItOnceItIsBackWithAnotherSerial) {
   const uint64_t first = Extension().serial();
   v1::Request reload;
   reload.mutable_plugin_reload()->set_name("late");
-  Request(reload);
+  AskLater(reload);
   SayBye("late");
   EXPECT_TRUE(Changes("session").empty());
   ASSERT_EQ(launcher.launched.size(), 3U);
@@ -97,7 +85,7 @@ TEST_F(ExtensionTest, AReloadThatFailsTellsThatItIsGone) {
   Changes("session");
   v1::Request reload;
   reload.mutable_plugin_reload()->set_name("late");
-  Request(reload);
+  AskLater(reload);
   SayBye("late");
   launcher.last().events.ended("it could not start");
   core->Turn();
@@ -112,7 +100,7 @@ TEST_F(ExtensionTest, AnUnloadTellsThatItIsGone) {
   Changes("session");
   v1::Request unload;
   unload.mutable_plugin_unload()->set_name("late");
-  Request(unload);
+  AskLater(unload);
   SayBye("late");
   EXPECT_EQ(Extension().serial(), 0U);
 }
@@ -124,7 +112,7 @@ TEST_F(ExtensionTest, AnUnloadThatKeepsTellsNothingUntilItIsBack) {
   v1::Request unload;
   unload.mutable_plugin_unload()->set_name("late");
   unload.mutable_plugin_unload()->set_keep(true);
-  Request(unload);
+  AskLater(unload);
   v1::FromPlugin kept;
   kept.set_kept(true);
   Say("late", kept);
@@ -312,11 +300,11 @@ TEST_F(RepeatTest, APortThatEndedAndCameAgainIsToldInItsOrder) {
   }
   v1::Request del;
   del.mutable_port_del()->set_name("p0");
-  Request(del);
+  AskLater(del);
   v1::Request add;
   add.mutable_port_add()->set_name("p0");
   add.mutable_port_add()->set_plugin("session");
-  Request(add);
+  AskLater(add);
   AskForAll();
   v1::FromPlugin ack;
   ack.set_ack(UINT64_MAX);

@@ -20,28 +20,16 @@ class PluginsFailureTest : public ::testing::Test, protected CoreRig {
  protected:
   explicit PluginsFailureTest(CoreSettings settings = Settings()) : CoreRig(std::move(settings)) {}
 
-  v1::Plugin Plugin(const std::string& name) {
-    v1::Request list;
-    list.mutable_plugin_list();
-    const v1::Reply reply = Ask(list);
-    for (const v1::Plugin& plugin : reply.plugins()) {
-      if (plugin.name() == name) return plugin;
-    }
-    return {};
-  }
   // It runs again.
   void Restart(const std::string& name) {
     launcher.last().events.started("1");
     to_plugins.clear();
     SayHello(name, launcher.last().token);
   }
-  void Request(const v1::Request& request) {
-    core->OnRequest(request, [this](v1::Reply reply) { late_replies.push_back(std::move(reply)); });
-  }
   void Reload(const std::string& name) {
     v1::Request request;
     request.mutable_plugin_reload()->set_name(name);
-    Request(request);
+    AskLater(request);
   }
   // How long beats have to fail for the plugin to be shown as failed.
   uint64_t MsUntilFailed(const std::string& name) {

@@ -2,30 +2,23 @@
 #include "attachment.h"
 
 #include <gtest/gtest.h>
-#include <linux/capability.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include "af_xdp.h"
+#include "capabilities.h"
 #include "kept_state.h"
-#include "support/netns.h"
-#include "support/veth.h"
+#include "one_veth.h"
 #include "system.h"
-#include "trivial_program.h"
 
 namespace sluice::xdp {
 namespace {
 
 bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-class AttachmentTest : public testing::Test {
+class AttachmentTest : public test::OneVeth {
  protected:
   void SetUp() override {
-    if (const auto why = test::WhyNoKernelTests(); !why.empty()) GTEST_SKIP() << why;
-    here_ = std::make_unique<test::Netns>("slp");
-    there_ = std::make_unique<test::Netns>("slp");
-    veth_ = std::make_unique<test::Veth>(test::VethEnd{here_.get(), "p0"}, test::VethEnd{there_.get(), "eth0"});
+    OneVeth::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     program_ = test::LoadTrivialProgram("slp_test", XDP_PASS);
   }
 
@@ -40,9 +33,6 @@ class AttachmentTest : public testing::Test {
     return device;
   }
 
-  std::unique_ptr<test::Netns> here_;
-  std::unique_ptr<test::Netns> there_;
-  std::unique_ptr<test::Veth> veth_;
   UniqueFd program_;
 };
 
@@ -147,31 +137,10 @@ TEST_F(AttachmentTest, CanBePinnedFoundAgainAndReplaced) {
   EXPECT_FALSE(Attachment::FromPin(pin, Query()));
 }
 
-// What `work` returns in a child that has given up all capabilities.
-std::string WithoutCapabilities(const std::function<std::string()>& work) {
-  int ends[2];
-  if (pipe(ends) != 0) return "pipe";
-  const pid_t child = fork();
-  if (child == 0) {
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    const __user_cap_data_struct none[2]{};
-    std::string said = syscall(SYS_capset, &header, none) == 0 ? work() : "capset";
-    (void)!write(ends[1], said.data(), said.size());
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string said(1024, '\0');
-  const ssize_t size = read(ends[0], said.data(), said.size());
-  close(ends[0]);
-  waitpid(child, nullptr, 0);
-  said.resize(size < 0 ? 0 : static_cast<size_t>(size));
-  return said;
-}
-
 TEST_F(AttachmentTest, NamesTheCapabilityThatIsMissing) {
   std::string socket;
   here_->Do([&] {
-    socket = WithoutCapabilities([] {
+    socket = test::WithCapabilities(0, [] {
       const auto opened = XskSocket::Open("p0", 0);
       return opened ? "opened" : opened.error().detail;
     });

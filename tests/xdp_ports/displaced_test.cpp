@@ -9,22 +9,18 @@
 #include <system_error>
 
 #include "attachment.h"
-#include "support/netns.h"
-#include "support/veth.h"
-#include "trivial_program.h"
+#include "one_veth.h"
 
 namespace sluice::xdp {
 namespace {
 
 bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-class DisplacedTest : public testing::Test {
+class DisplacedTest : public test::OneVeth {
  protected:
   void SetUp() override {
-    if (const auto why = test::WhyNoKernelTests(); !why.empty()) GTEST_SKIP() << why;
-    here_ = std::make_unique<test::Netns>("slp");
-    there_ = std::make_unique<test::Netns>("slp");
-    veth_ = std::make_unique<test::Veth>(test::VethEnd{here_.get(), "p0"}, test::VethEnd{there_.get(), "eth0"});
+    OneVeth::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     program_ = test::LoadTrivialProgram("other_tool", XDP_PASS);
   }
   static Device Query(const test::Netns& netns, const std::string& name = "p0") {
@@ -48,8 +44,6 @@ class DisplacedTest : public testing::Test {
     return link;
   }
 
-  std::unique_ptr<test::Netns> here_, there_;
-  std::unique_ptr<test::Veth> veth_;
   UniqueFd program_;
 };
 

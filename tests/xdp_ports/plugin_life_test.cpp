@@ -1,13 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The plugin goes and comes while packets flow; and does not start where it may not.
 #include <linux/capability.h>
-#include <sys/syscall.h>
-#include <sys/wait.h>
 
 #include <atomic>
 #include <filesystem>
 #include <thread>
 
+#include "capabilities.h"
 #include "device.h"
 #include "kept_state.h"
 #include "support/process.h"
@@ -184,24 +183,8 @@ TEST_F(PluginLifeTest, NothingIsLeftBehindByManyLives) {
 
 TEST_F(PluginLifeTest, DoesNotStartWithoutItsCapabilities) {
   rig_->Stop();
-  int ends[2];
-  ASSERT_EQ(pipe(ends), 0);
-  const pid_t child = fork();
-  if (child == 0) {
-    // CAP_SYS_ADMIN stays: the rig enters a namespace, and the kernel lets it stand for CAP_BPF. Not for NET_ADMIN.
-    __user_cap_header_struct header{_LINUX_CAPABILITY_VERSION_3, 0};
-    __user_cap_data_struct some[2]{};
-    some[0].effective = some[0].permitted = 1U << CAP_SYS_ADMIN;
-    std::string said = syscall(SYS_capset, &header, some) == 0 ? rig_->Start() : "capset";
-    (void)!write(ends[1], said.data(), said.size());
-    _exit(0);
-  }
-  close(ends[1]);
-  std::string said(1024, '\0');
-  const ssize_t size = read(ends[0], said.data(), said.size());
-  close(ends[0]);
-  waitpid(child, nullptr, 0);
-  said.resize(size < 0 ? 0 : static_cast<size_t>(size));
+  // CAP_SYS_ADMIN stays: the rig enters a namespace, and the kernel lets it stand for CAP_BPF. Not for NET_ADMIN.
+  const std::string said = WithCapabilities(1U << CAP_SYS_ADMIN, [this] { return rig_->Start(); });
   EXPECT_TRUE(Contains(said, "runs without CAP_NET_ADMIN")) << said;
 }
 

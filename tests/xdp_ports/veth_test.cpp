@@ -4,10 +4,8 @@
 #include <gtest/gtest.h>
 
 #include "ethtool.h"
-#include "support/netns.h"
+#include "one_veth.h"
 #include "support/process.h"
-#include "support/veth.h"
-#include "trivial_program.h"
 
 namespace sluice::xdp {
 namespace {
@@ -22,15 +20,8 @@ bool Active(const test::Netns& netns, const std::string& device, const std::stri
   return active;
 }
 
-class VethPrepareTest : public testing::Test {
+class VethPrepareTest : public test::OneVeth {
  protected:
-  void SetUp() override {
-    if (const auto why = test::WhyNoKernelTests(); !why.empty()) GTEST_SKIP() << why;
-    here_ = std::make_unique<test::Netns>("slp");
-    there_ = std::make_unique<test::Netns>("slp");
-    veth_ = std::make_unique<test::Veth>(test::VethEnd{here_.get(), "p0"}, test::VethEnd{there_.get(), "eth0"});
-  }
-
   Preparation Prepare() {
     Preparation result;
     here_->Do([&] { result = PrepareDevice(*QueryDevice("p0")); });
@@ -42,10 +33,6 @@ class VethPrepareTest : public testing::Test {
       EXPECT_TRUE(undone) << undone.error().detail;
     });
   }
-
-  std::unique_ptr<test::Netns> here_;
-  std::unique_ptr<test::Netns> there_;
-  std::unique_ptr<test::Veth> veth_;
 };
 
 TEST_F(VethPrepareTest, MakesAPlainPairWorkAndTurnsEverythingBack) {

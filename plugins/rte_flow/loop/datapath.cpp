@@ -9,7 +9,6 @@
 #include <unistd.h>
 
 #include <algorithm>
-#include <csignal>
 #include <cstring>
 #include <future>
 #include <map>
@@ -22,28 +21,13 @@
 #include "command_queue.h"
 #include "loop.h"
 #include "single_writer.h"
+#include "sluice/signals_blocked.h"
 #include "upcall_queue.h"
 
 namespace sluice::rteflow {
 namespace {
 
 constexpr size_t kCpuSetBytes = CPU_ALLOC_SIZE(4096);
-
-// Keeps signals from threads that are made while it lives: they are the other threads' business.
-class SignalsBlocked {
- public:
-  SignalsBlocked() {
-    sigset_t all;
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &before_);
-  }
-  ~SignalsBlocked() { pthread_sigmask(SIG_SETMASK, &before_, nullptr); }
-  SignalsBlocked(const SignalsBlocked&) = delete;
-  SignalsBlocked& operator=(const SignalsBlocked&) = delete;
-
- private:
-  sigset_t before_{};
-};
 
 // Puts this thread on `cpu`, or, with -1, on all that the process may have: who starts a thread may be pinned.
 Result<void> PinTo(int cpu) {
