@@ -210,6 +210,8 @@ void Handler::OnStop(bool keep, v1::FromPlugin& last) {
   auto done = keep && own ? passes_.Keep() : Result<void>{};
   if (done) {
     done = keep ? ports_.KeepAll() : ports_.WithdrawAll();
+    // Also of ports that the core had no time to tell of.
+    if (!keep && done) done = ports_.WithdrawKept();
   } else {
     (void)ports_.WithdrawAll();
   }

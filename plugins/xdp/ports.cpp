@@ -205,11 +205,7 @@ void Ports::Synced(const std::string& epoch, v1::FromPlugin& out) {
     Close(slot->second, true);
     slot = slots_.erase(slot);
   }
-  std::vector<std::string> unwanted;
-  for (const auto& [name, entry] : context_.kept.entries()) {
-    if (ByName(name) == nullptr) unwanted.push_back(name);
-  }
-  for (const auto& name : unwanted) (void)context_.kept.Withdraw(name);
+  (void)WithdrawKept();
   for (auto& [name, slot] : slots_) {
     if (slot.port == nullptr || !slot.port->IsTakingOver()) continue;
     const auto taken = slot.port->TakeOver(epoch);
@@ -228,6 +224,19 @@ Result<void> Ports::WithdrawAll() {
   for (auto& [name, slot] : slots_) {
     if (slot.port == nullptr) continue;
     auto withdrawn = slot.port->Withdraw();
+    if (!withdrawn && outcome) outcome = withdrawn;
+  }
+  return outcome;
+}
+
+Result<void> Ports::WithdrawKept() {
+  std::vector<std::string> others;
+  for (const auto& [name, entry] : context_.kept.entries()) {
+    if (ByName(name) == nullptr) others.push_back(name);
+  }
+  Result<void> outcome;
+  for (const std::string& name : others) {
+    auto withdrawn = context_.kept.Withdraw(name);
     if (!withdrawn && outcome) outcome = withdrawn;
   }
   return outcome;

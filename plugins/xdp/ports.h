@@ -64,8 +64,10 @@ class Ports : public PortSlots<PortSlot> {
   // Deletes ports still stale, and what earlier runs kept for ports that are not wanted any more; takes the wanted
   // over.
   void Synced(const std::string& epoch, v1::FromPlugin& out);
-  // Undoes everything. Errors are those of the first that could not.
+  // Undoes what was done for each port. Errors are those of the first that could not.
   Result<void> WithdrawAll();
+  // Undoes what earlier runs kept for other ports.
+  Result<void> WithdrawKept();
   // Leaves every port forwarding. A port that cannot be kept is withdrawn, and the error is of the first such.
   Result<void> KeepAll();
 

@@ -159,6 +159,17 @@ TEST_F(PluginLifeTest, AStopWhileKeptPortsAreNotYetTakenOverKeepsThem) {
   EXPECT_FALSE(std::filesystem::exists(Pin(*veth_a_)));
 }
 
+TEST_F(PluginLifeTest, AStopBeforeAnyPortIsToldOfTakesDownWhatWasKept) {
+  AddPorts();
+  PutFlows();
+  rig_->Stop(/*keep=*/true);
+  EXPECT_NE(ProgramOf("p0"), 0U);
+  ASSERT_EQ(rig_->Start(), "");
+  rig_->Stop();
+  EXPECT_EQ(ProgramOf("p0"), 0U);
+  EXPECT_FALSE(std::filesystem::exists(std::filesystem::path(Pin(*veth_a_)).parent_path()));
+}
+
 TEST_F(PluginLifeTest, NothingIsLeftBehindByManyLives) {
   const auto open_files = [] {
     return std::distance(std::filesystem::directory_iterator("/proc/self/fd"), std::filesystem::directory_iterator());

@@ -267,6 +267,7 @@ TEST_F(PluginPassesLifeTest, AStopBeforeAllIsInKeepsWhatWasKept) {
   ExpectThrough(1);
   ASSERT_EQ(rig_->Start(), "");
   rig_->Stop();
+  EXPECT_EQ(RunOrThrow({"ls", run_dir_.path()}), "");
 }
 
 }  // namespace
