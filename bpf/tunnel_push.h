@@ -13,7 +13,8 @@ enum { AF_IPV4 = 2, AF_IPV6 = 10 };
 
 enum { IPV4_DF = 0x4000 };
 
-/* The outer UDP source port: one for each inner flow, from the range that the kernel takes its from. */
+/* The outer UDP source port: one for each inner flow, from the range that the kernel takes its from. Mixed twice: after
+   one multiplication, numbers in a row are still numbers at equal distances, and with some factors few different ports. */
 static __always_inline __u16 flow_port(const __u64* key) {
   /* Not what differs within a flow: TOS, TTL, and whether it is a fragment; TCP flags. */
   __u64 h = key[0] * config.hash[0] + key[1] * config.hash[1] + (key[3] & ~PLACE(0xffffff, 1, 3)) * config.hash[3];
@@ -21,6 +22,8 @@ static __always_inline __u16 flow_port(const __u64* key) {
   for (int i = 4; i < 8; i++) h += key[i] * config.hash[i];
   h ^= h >> 32;
   h *= config.hash[SLUICE_KEY_WORDS];
+  h ^= h >> 32;
+  h *= config.hash[2];
   return 32768 + (((h >> 32) * (60999 - 32768 + 1)) >> 32);
 }
 

@@ -91,6 +91,15 @@ void Loop(const LoopOptions& options);
 #endif
 
 #ifdef SLUICE_NET_SLUICE
+// The same on net_sluice, which marks by itself, in a thread of its own.
+struct NicLoopOptions {
+  unsigned rounds = 31;
+  uint32_t packets = 4095;  // a sample
+  uint32_t flows = 1000;
+  uint32_t masks = 20;
+};
+void NicLoop(const NicLoopOptions& options);
+
 // Flows a second into net_sluice, beside a bare loop of rte_flow_create.
 struct RulesOptions {
   unsigned rounds = 5;

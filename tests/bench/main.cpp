@@ -73,20 +73,29 @@ int Run(int argc, char** argv) {
   loop_command->add_option("--masks", loop.masks)->check(CLI::Range(1, 128))->capture_default_str();
 #endif
 #ifdef SLUICE_NET_SLUICE
+  NicLoopOptions nic_loop;
+  CLI::App* nic_loop_command = app.add_subcommand("nic-loop", "the same on net_sluice, which marks by itself");
+  nic_loop_command->add_option("--rounds", nic_loop.rounds)->capture_default_str();
+  nic_loop_command->add_option("--packets", nic_loop.packets, "a sample")
+      ->check(CLI::Range(64, 65535))
+      ->capture_default_str();
+  nic_loop_command->add_option("--flows", nic_loop.flows)->check(CLI::Range(1, 65535))->capture_default_str();
+  nic_loop_command->add_option("--masks", nic_loop.masks)->check(CLI::Range(1, 128))->capture_default_str();
   RulesOptions rules;
   CLI::App* rules_command = app.add_subcommand("rules", "flows a second from a publisher into net_sluice by rte_flow");
   rules_command->add_option("--rounds", rules.rounds)->capture_default_str();
   rules_command->add_option("--flows", rules.flows)->check(CLI::Range(1, 1000000))->capture_default_str();
   rules_command->add_option("--masks", rules.masks)->check(CLI::Range(1, 128))->capture_default_str();
 #endif
-  CLI::App* all_command = app.add_subcommand("all", "all of them but rules, with their defaults");
+  CLI::App* all_command = app.add_subcommand("all", "all of them but nic-loop and rules, with their defaults");
   CLI11_PARSE(app, argc, argv);
   const bool all = all_command->parsed();
 #ifdef SLUICE_BENCH_LOOP
   if (all || loop_command->parsed()) Loop(loop);
 #endif
 #ifdef SLUICE_NET_SLUICE
-  // Not in one run with the loop: DPDK starts once in a process.
+  // Each by itself: DPDK starts once in a process.
+  if (nic_loop_command->parsed()) NicLoop(nic_loop);
   if (rules_command->parsed()) Rules(rules);
 #endif
   // Before forward, passes and tunnel, which leave this process in a namespace of its own.

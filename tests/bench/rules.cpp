@@ -13,6 +13,7 @@
 #include "bench/bench_flows.h"
 #include "bench/benches.h"
 #include "bench/datapath.h"
+#include "bench/loop_rig.h"
 #include "bench/samples.h"
 #include "eal.h"
 #include "eth_device.h"
@@ -146,8 +147,7 @@ class Service {
 }  // namespace
 
 void Rules(const RulesOptions& options) {
-  OrThrow(rteflow::StartEal(rteflow::EalArguments("--no-huge -m 256 --no-shconf --no-pci --no-telemetry"),
-                            [](int, const std::string&) {}));
+  StartDpdk();
   OrThrow(rteflow::LoadDriver(SLUICE_NET_SLUICE));
   Bare bare(options);
   Service service(options);

@@ -124,7 +124,7 @@ TEST_F(Push, ThePortIsOneForEachFlow) {
     inner.back() = 7;
     EXPECT_EQ(Load16(rig_.Run(inner).frame, 34), port);
   }
-  EXPECT_GT(ports.size(), 90U);
+  EXPECT_GT(ports.size(), 92U);  // by chance 100 flows have 99.8
   PushAll(StepOf(Of(SLUICE_TUNNEL_VXLAN), 0, false));
   EXPECT_EQ(Load16(rig_.Run(UdpFrame(1)).frame, 34), 50000) << "the header says one";
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a fence promises.
+#include <rte_cycles.h>
+
+#include <chrono>
 #include <string>
 #include <thread>
 #include <vector>
@@ -43,6 +46,17 @@ TEST_F(FenceTest, CommandsWakeASleepingLoop) {
       std::this_thread::yield();
     }
   }
+}
+
+TEST_F(FenceTest, SleepBetweenCommandsIsNotWork) {
+  Settle();
+  const DatapathLoad before = datapath_->Load();
+  for (int i = 0; i < 3; ++i) {
+    std::this_thread::sleep_for(std::chrono::milliseconds(200));
+    Settle();
+  }
+  const double busy = static_cast<double>(datapath_->Load().busy_cycles - before.busy_cycles);
+  EXPECT_LT(busy / static_cast<double>(rte_get_tsc_hz()), 0.2);  // seconds
 }
 
 TEST_F(FenceTest, ManyCommandsWaitForRoom) {

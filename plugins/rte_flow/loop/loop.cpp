@@ -53,15 +53,16 @@ void Loop::Run(const std::atomic<bool>& stop) {
     const bool busy = packets + commands > 0;
     Add(load.rounds, 1);
     if (!busy) Add(load.empty_rounds, 1);
+    idle = packets > 0 ? 0 : idle + 1;  // for commands it is woken
+    const bool sleeps = idle > kPatience && idle_us_ > 0;
     // The counter costs as much as a packet or two: it is read where busy rounds begin and end, and now and then.
-    if (busy != was_busy || round % kRoundsATime == 0) {
+    if (busy != was_busy || sleeps || round % kRoundsATime == 0) {
       const uint64_t now = rte_rdtsc();
       if (was_busy) Add(load.busy_cycles, now - since);
       since = now;
-      was_busy = busy;
+      was_busy = busy && !sleeps;
     }
-    idle = packets > 0 ? 0 : idle + 1;  // for commands it is woken
-    if (idle > kPatience && idle_us_ > 0) commands_.Sleep(idle_us_);
+    if (sleeps) commands_.Sleep(idle_us_);
   }
 }
 
