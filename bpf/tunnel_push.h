@@ -14,7 +14,7 @@ enum { AF_IPV4 = 2, AF_IPV6 = 10 };
 enum { IPV4_DF = 0x4000 };
 
 /* The outer UDP source port: one for each inner flow, from the range that the kernel takes its from. Mixed twice: after
-   one multiplication, numbers in a row are still numbers at equal distances, and with some factors few different ports. */
+   one multiplication numbers in a row are still at equal distances, and with some factors few ports are different. */
 static __always_inline __u16 flow_port(const __u64* key) {
   /* Not what differs within a flow: TOS, TTL, and whether it is a fragment; TCP flags. */
   __u64 h = key[0] * config.hash[0] + key[1] * config.hash[1] + (key[3] & ~PLACE(0xffffff, 1, 3)) * config.hash[3];

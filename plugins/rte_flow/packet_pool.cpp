@@ -53,9 +53,8 @@ rte_mempool* MakePacketPool(const std::string& name, uint32_t count, uint32_t ca
   }
   // It is, as FillInOnePiece says; the flag is for DPDK not to mind the ends of pages.
   constexpr unsigned flags = RTE_MEMPOOL_F_NO_IOVA_CONTIG;
-  std::unique_ptr<rte_mempool, PoolFree> pool(rte_mempool_create_empty(name.c_str(), count, sizeof(rte_mbuf) + room,
-                                                                       cache, sizeof(rte_pktmbuf_pool_private), socket,
-                                                                       flags));
+  std::unique_ptr<rte_mempool, PoolFree> pool(rte_mempool_create_empty(
+      name.c_str(), count, sizeof(rte_mbuf) + room, cache, sizeof(rte_pktmbuf_pool_private), socket, flags));
   if (pool == nullptr) return nullptr;
   if (const int error = rte_mempool_set_ops_byname(pool.get(), rte_mbuf_best_mempool_ops(), nullptr); error != 0) {
     rte_errno = -error;

@@ -60,7 +60,8 @@ class MarkTable {
     // May be of kind kNone, and is not read here: there is time to fetch it.
     [[nodiscard]] MarkedFlow& Find(uint32_t mark) const {
       const size_t piece = mark / kPiece;
-      if (piece >= pieces_.size() || pieces_[piece] == nullptr) [[unlikely]] return stale_;
+      if (piece >= pieces_.size() || pieces_[piece] == nullptr) [[unlikely]]
+        return stale_;
       return pieces_[piece]->flows[mark % kPiece];
     }
 
