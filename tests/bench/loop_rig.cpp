@@ -11,13 +11,11 @@
 #include <thread>
 
 #include "bench/bench_flows.h"
+#include "bench/datapath.h"
 #include "bench/samples.h"
 #include "eal.h"
 
 namespace sluice::bench {
-
-using rteflow::Datapath;
-using rteflow::DatapathFlow;
 
 namespace {
 
@@ -26,9 +24,15 @@ constexpr uint32_t kPort = 1;
 }  // namespace
 
 void StartDpdk() {
-  const auto started = rteflow::StartEal(rteflow::EalArguments("--no-huge -m 512 --no-shconf --no-pci --no-telemetry"),
-                                         [](int, const std::string&) {});
-  if (!started) throw std::runtime_error(started.error().detail);
+  OrThrow(rteflow::StartEal(rteflow::EalArguments("--no-huge -m 512 --no-shconf --no-pci --no-telemetry"),
+                            [](int, const std::string&) {}));
+}
+
+std::unique_ptr<rteflow::EthDevice> OpenDevice(const std::string& devargs) {
+  rteflow::PortSettings settings;
+  settings.devargs = devargs;
+  settings.buffers = 512;
+  return OrThrow(rteflow::EthDevice::Open(settings, [] {}));
 }
 
 int LoopCpu() { return static_cast<int>(sysconf(_SC_NPROCESSORS_ONLN)) - 1; }
@@ -56,11 +60,9 @@ Match LoopMatch(uint32_t number, uint32_t masks) {
 
 LoopSubject::LoopSubject(uint32_t flows, uint32_t masks, uint32_t out_port, uint32_t burst, int cpu)
     : out_port_(out_port), flows_(flows) {
-  auto started = Datapath::Start({.cpu = cpu, .idle_us = 1'000'000, .burst = burst, .copies = 255});
-  if (!started) throw std::runtime_error(started.error().detail);
-  datapath_ = *std::move(started);
+  datapath_ = OrThrow(rteflow::Datapath::Start({.cpu = cpu, .idle_us = 1'000'000, .burst = burst, .copies = 255}));
   for (uint32_t i = 0; i < flows; ++i) {
-    DatapathFlow& flow = flows_[i];
+    rteflow::DatapathFlow& flow = flows_[i];
     flow.match = LoopMatch(i, masks);
     flow.actions = {Output{out_port}};
     flow.mark = i + 1;

@@ -12,6 +12,7 @@
 #include <string>
 #include <vector>
 
+#include "eth_device.h"
 #include "loop/datapath.h"
 #include "reference/packet.h"
 
@@ -23,6 +24,7 @@ inline void Must(bool good, const char* what) {
 
 // Once in a process, without huge pages.
 void StartDpdk();
+std::unique_ptr<rteflow::EthDevice> OpenDevice(const std::string& devargs);
 
 // The last CPU: the others' noise gathers on the first.
 int LoopCpu();

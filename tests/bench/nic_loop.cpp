@@ -22,7 +22,6 @@
 #include "bench/loop_rig.h"
 #include "bench/samples.h"
 #include "eal.h"
-#include "eth_device.h"
 #include "offload/pattern.h"
 #include "packet_pool.h"
 
@@ -31,22 +30,15 @@ namespace {
 
 constexpr uint16_t kBurst = 32;
 
-std::unique_ptr<rteflow::EthDevice> Open(const std::string& devargs) {
-  rteflow::PortSettings settings;
-  settings.devargs = devargs;
-  settings.buffers = 512;
-  return OrThrow(rteflow::EthDevice::Open(settings, [] {}));
-}
-
 // Packets wait in the receive queue of one device, what the other sends comes back here.
 class Bench {
  public:
   explicit Bench(const NicLoopOptions& options) {
     const std::string depth = ",depth=" + std::to_string(rte_align32pow2(options.packets + 1));
-    source_ = Open("net_sluice_source,ring=in" + depth);
-    from_ = Open("net_sluice_from,ring=in,thread=1,cpu=0" + depth);
-    to_ = Open("net_sluice_to,ring=out" + depth);
-    sink_ = Open("net_sluice_sink,ring=out" + depth);
+    source_ = OpenDevice("net_sluice_source,ring=in" + depth);
+    from_ = OpenDevice("net_sluice_from,ring=in,thread=1,cpu=0" + depth);
+    to_ = OpenDevice("net_sluice_to,ring=out" + depth);
+    sink_ = OpenDevice("net_sluice_sink,ring=out" + depth);
     pool_ = rteflow::MakePacketPool("nic_loop", options.packets, 0, RTE_MBUF_DEFAULT_BUF_SIZE, SOCKET_ID_ANY);
     Must(pool_ != nullptr, "MakePacketPool");
     const auto frames = LoopFrames(options.flows);

@@ -16,7 +16,6 @@
 #include "bench/loop_rig.h"
 #include "bench/samples.h"
 #include "eal.h"
-#include "eth_device.h"
 #include "offload/pattern.h"
 #include "sluice/endpoints.h"
 #include "sluice/publisher.h"
@@ -43,7 +42,7 @@ Match MatchOf(uint32_t number, uint32_t masks) {
 class Bare {
  public:
   explicit Bare(const RulesOptions& options)
-      : from_(Open("net_sluice_bare0,ring=bare0")), to_(Open("net_sluice_bare1,ring=bare1")) {
+      : from_(OpenDevice("net_sluice_bare0,ring=bare0")), to_(OpenDevice("net_sluice_bare1,ring=bare1")) {
     for (uint32_t number = 0; number < options.flows; ++number) {
       OrThrow(patterns_.emplace_back().Build(MatchOf(number, options.masks), rteflow::PortItem::kNone, from_->id()));
     }
@@ -70,13 +69,6 @@ class Bare {
   }
 
  private:
-  static std::unique_ptr<rteflow::EthDevice> Open(const std::string& devargs) {
-    rteflow::PortSettings settings;
-    settings.devargs = devargs;
-    settings.buffers = 512;
-    return OrThrow(rteflow::EthDevice::Open(settings, [] {}));
-  }
-
   std::unique_ptr<rteflow::EthDevice> from_, to_;
   std::deque<rteflow::Pattern> patterns_;
 };

@@ -8,6 +8,7 @@
 #include "kept_state.h"
 #include "one_veth.h"
 #include "system.h"
+#include "trivial_program.h"
 
 namespace sluice::xdp {
 namespace {

@@ -10,6 +10,7 @@
 
 #include "attachment.h"
 #include "one_veth.h"
+#include "trivial_program.h"
 
 namespace sluice::xdp {
 namespace {

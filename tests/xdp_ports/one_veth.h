@@ -8,7 +8,6 @@
 
 #include "support/netns.h"
 #include "support/veth.h"
-#include "trivial_program.h"
 
 namespace sluice::test {
 

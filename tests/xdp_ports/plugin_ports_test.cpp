@@ -5,9 +5,9 @@
 #include <algorithm>
 
 #include "device.h"
+#include "one_veth.h"
 #include "plugin_rig.h"
 #include "support/process.h"
-#include "support/veth.h"
 #include "trivial_program.h"
 
 namespace sluice::test {
@@ -15,13 +15,11 @@ namespace {
 
 bool Contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
 
-class PluginPortsTest : public testing::Test {
+class PluginPortsTest : public OneVeth {
  protected:
   void SetUp() override {
-    if (const auto why = WhyNoKernelTests(); !why.empty()) GTEST_SKIP() << why;
-    here_ = std::make_unique<Netns>("slp");
-    there_ = std::make_unique<Netns>("slp");
-    veth_ = std::make_unique<Veth>(VethEnd{here_.get(), "p0"}, VethEnd{there_.get(), "eth0"});
+    OneVeth::SetUp();
+    if (IsSkipped() || HasFatalFailure()) return;
     rig_ = std::make_unique<PluginRig>(*here_, run_dir_.path());
     ASSERT_EQ(rig_->Start(), "");
   }
@@ -36,9 +34,6 @@ class PluginPortsTest : public testing::Test {
   }
 
   TempDir run_dir_;
-  std::unique_ptr<Netns> here_;
-  std::unique_ptr<Netns> there_;
-  std::unique_ptr<Veth> veth_;
   std::unique_ptr<PluginRig> rig_;
 };
 

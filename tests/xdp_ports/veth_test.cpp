@@ -6,6 +6,7 @@
 #include "ethtool.h"
 #include "one_veth.h"
 #include "support/process.h"
+#include "trivial_program.h"
 
 namespace sluice::xdp {
 namespace {
